@@ -1,0 +1,5 @@
+//! Midge, an MQTT 3.1, 3.1.1 and 5.0 broker.
+
+#![forbid(unsafe_code)]
+
+pub mod topic;

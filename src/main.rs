@@ -1,0 +1,3 @@
+//! The `midge` command.
+
+fn main() {}
