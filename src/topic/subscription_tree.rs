@@ -1,0 +1,318 @@
+//! The subscription tree: which subscriptions a published topic reaches.
+//!
+//! One node a level of a filter. The literal children of all nodes live in one hash table, keyed by parent and level, so
+//! that a node needs no map of its own; `+` has a field, and the entries of `a/#` are kept at `a`, which they match, too.
+//!
+//! ```text
+//!   filters          nodes
+//!   a/b              root ── "a" ──┬── "b"            {a/b}
+//!   a/+/c                    {a/#} └── "+" ── "c"     {a/+/c}
+//!   a/#
+//! ```
+//!
+//! A match walks level by level and keeps the set of nodes that the topic has reached so far; from each it goes to at
+//! most two of the next level. Subscriptions that depart from the topic are never looked at, however many there are.
+//! Filters and topics are chosen by strangers: nothing here recurses, and the seed of the hash is random.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
+
+use super::arena::{Arena, Id};
+use super::entries::Entries;
+use super::level::LevelText;
+
+/// Subscriptions by topic filter. `K` says who subscribed, `T` is what a match needs to know about the subscription.
+pub struct SubscriptionTree<K, T> {
+    nodes: Arena<Node<K, T>>,
+    root: NodeId<K, T>,
+    /// The children of all nodes that are not `+`.
+    literals: HashTable<NodeId<K, T>>,
+    entries: Arena<Entries<K, T>>,
+    hasher: RandomState,
+    /// Pairs of filter and key.
+    len: usize,
+}
+
+struct Node<K, T> {
+    /// `None` for the root alone.
+    parent: Option<NodeId<K, T>>,
+    level: LevelText,
+    /// How many children the table of literals holds.
+    literals: u32,
+    plus: Option<NodeId<K, T>>,
+    /// Of the filter that ends at this node.
+    exact: Option<EntriesId<K, T>>,
+    /// Of the filter that goes on with `/#` here and ends.
+    multi: Option<EntriesId<K, T>>,
+}
+
+type NodeId<K, T> = Id<Node<K, T>>;
+type EntriesId<K, T> = Id<Entries<K, T>>;
+/// The nodes that the levels of a topic seen so far have led to; ordinary topics lead to few.
+type Frontier<K, T> = SmallVec<[NodeId<K, T>; 16]>;
+
+impl<K, T> Node<K, T> {
+    fn new(parent: Option<NodeId<K, T>>, level: &str) -> Self {
+        Node { parent, level: LevelText::new(level), literals: 0, plus: None, exact: None, multi: None }
+    }
+
+    fn place(&mut self, end: End) -> &mut Option<EntriesId<K, T>> {
+        match end {
+            End::Exact => &mut self.exact,
+            End::Multi => &mut self.multi,
+        }
+    }
+
+    fn is_bare(&self) -> bool {
+        self.literals == 0 && self.plus.is_none() && self.exact.is_none() && self.multi.is_none()
+    }
+}
+
+/// How a filter ends.
+#[derive(Clone, Copy)]
+enum End {
+    Exact,
+    Multi,
+}
+
+/// The levels of a filter that have nodes, and what comes at the end of them.
+fn take_apart(filter: &str) -> (impl Iterator<Item = &str>, End) {
+    let (path, end) = match filter.strip_suffix('#') {
+        Some("") => (None, End::Multi),
+        Some(path) if path.ends_with('/') => (Some(&path[..path.len() - 1]), End::Multi),
+        _ => (Some(filter), End::Exact),
+    };
+    (path.into_iter().flat_map(|path| path.split('/')), end)
+}
+
+impl<K, T> Default for SubscriptionTree<K, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, T> SubscriptionTree<K, T> {
+    pub fn new() -> Self {
+        Self::with_hasher(RandomState::default())
+    }
+
+    fn with_hasher(hasher: RandomState) -> Self {
+        let mut nodes = Arena::new();
+        let root = nodes.insert(Node::new(None, ""));
+        SubscriptionTree { nodes, root, literals: HashTable::new(), entries: Arena::new(), hasher, len: 0 }
+    }
+
+    /// How many pairs of filter and key there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many different filters there are.
+    pub fn filters_len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Calls `f` with the entries of each filter that matches `topic`, in no particular order.
+    pub fn for_each_match(&self, topic: &str, mut f: impl FnMut(&Entries<K, T>)) {
+        let mut reached: Frontier<K, T> = SmallVec::new();
+        let mut next: Frontier<K, T> = SmallVec::new();
+        reached.push(self.root);
+        let mut wildcards_match = !topic.starts_with('$'); // [MQTT-4.7.2-1]
+        for level in topic.split('/') {
+            let level_hash = hash_level(&self.hasher, level.as_bytes());
+            for id in reached.drain(..) {
+                let node = &self.nodes[id];
+                if wildcards_match {
+                    self.visit(node.multi, &mut f);
+                    next.extend(node.plus);
+                }
+                if node.literals > 0 {
+                    next.extend(self.literal_child(id, level, level_hash));
+                }
+            }
+            wildcards_match = true;
+            std::mem::swap(&mut reached, &mut next);
+            if reached.is_empty() {
+                return;
+            }
+        }
+        for id in reached {
+            self.visit(self.nodes[id].multi, &mut f);
+            self.visit(self.nodes[id].exact, &mut f);
+        }
+    }
+
+    /// Calls `f` with every subscription there is, in no particular order.
+    pub fn for_each(&self, mut f: impl FnMut(&str, &K, &T)) {
+        let mut filter = String::new();
+        for node in self.nodes.values() {
+            for (place, end) in [(node.exact, End::Exact), (node.multi, End::Multi)] {
+                let Some(id) = place else { continue };
+                self.write_filter(node, end, &mut filter);
+                self.entries[id].iter().for_each(|(key, value)| f(&filter, key, value));
+            }
+        }
+    }
+
+    /// What the tree takes on the heap, reckoned from the capacity of its parts.
+    pub fn memory_bytes(&self) -> usize {
+        let texts: usize = self.nodes.values().map(|node| node.level.memory_bytes()).sum();
+        let entries: usize = self.entries.values().map(Entries::memory_bytes).sum();
+        self.nodes.memory_bytes() + self.literals.allocation_size() + self.entries.memory_bytes() + texts + entries
+    }
+
+    fn visit(&self, place: Option<EntriesId<K, T>>, f: &mut impl FnMut(&Entries<K, T>)) {
+        if let Some(id) = place {
+            f(&self.entries[id]);
+        }
+    }
+
+    fn write_filter(&self, node: &Node<K, T>, end: End, filter: &mut String) {
+        let mut levels: SmallVec<[&str; 16]> = SmallVec::new();
+        if matches!(end, End::Multi) {
+            levels.push("#");
+        }
+        let mut at = node;
+        while let Some(parent) = at.parent {
+            levels.push(at.level.as_str());
+            at = &self.nodes[parent];
+        }
+        filter.clear();
+        for level in levels.iter().rev() {
+            filter.push_str(level);
+            filter.push('/');
+        }
+        filter.pop();
+    }
+
+    fn literal_child(&self, parent: NodeId<K, T>, level: &str, level_hash: u64) -> Option<NodeId<K, T>> {
+        let hash = hash_child(&self.hasher, parent, level_hash);
+        self.literals.find(hash, |&id| is_child(&self.nodes[id], parent, level)).copied()
+    }
+
+    /// The node that the levels of a filter lead to.
+    fn find<'a>(&self, mut levels: impl Iterator<Item = &'a str>) -> Option<NodeId<K, T>> {
+        levels.try_fold(self.root, |at, level| match level {
+            "+" => self.nodes[at].plus,
+            _ => self.literal_child(at, level, hash_level(&self.hasher, level.as_bytes())),
+        })
+    }
+}
+
+impl<K: Copy + Eq + Hash, T> SubscriptionTree<K, T> {
+    /// Subscribes `key` to `filter`; returns the former value if it was subscribed already.
+    ///
+    /// A `filter` that is not well formed matches no topic, but can be removed again.
+    pub fn insert(&mut self, filter: &str, key: K, value: T) -> Option<T> {
+        let (levels, end) = take_apart(filter);
+        let mut at = self.root;
+        for level in levels {
+            at = self.child_or_grow(at, level);
+        }
+        let place = self.nodes[at].place(end);
+        let former = match *place {
+            Some(id) => self.entries[id].insert(key, value),
+            None => {
+                *place = Some(self.entries.insert(Entries::one(key, value)));
+                None
+            }
+        };
+        self.len += usize::from(former.is_none());
+        former
+    }
+
+    /// Ends the subscription of `key` to `filter`; returns its value if there was one.
+    pub fn remove(&mut self, filter: &str, key: &K) -> Option<T> {
+        let (levels, end) = take_apart(filter);
+        let at = self.find(levels)?;
+        let place = self.nodes[at].place(end);
+        let id = (*place)?;
+        let value = self.entries[id].remove(key)?;
+        self.len -= 1;
+        if self.entries[id].is_empty() {
+            *place = None;
+            self.entries.remove(id);
+            self.prune(at);
+        }
+        Some(value)
+    }
+
+    pub fn get(&self, filter: &str, key: &K) -> Option<&T> {
+        let (levels, end) = take_apart(filter);
+        let node = &self.nodes[self.find(levels)?];
+        let id = match end {
+            End::Exact => node.exact,
+            End::Multi => node.multi,
+        };
+        self.entries[id?].get(key)
+    }
+
+    fn child_or_grow(&mut self, parent: NodeId<K, T>, level: &str) -> NodeId<K, T> {
+        if level == "+" {
+            let child = self.nodes[parent].plus;
+            return child.unwrap_or_else(|| {
+                let child = self.nodes.insert(Node::new(Some(parent), level));
+                self.nodes[parent].plus = Some(child);
+                child
+            });
+        }
+        let hash = hash_child(&self.hasher, parent, hash_level(&self.hasher, level.as_bytes()));
+        let is_wanted = |&id: &NodeId<K, T>| is_child(&self.nodes[id], parent, level);
+        let vacant = match self.literals.entry(hash, is_wanted, |&id| hash_node(&self.hasher, &self.nodes[id])) {
+            Entry::Occupied(child) => return *child.get(),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let child = self.nodes.insert(Node::new(Some(parent), level));
+        vacant.insert(child);
+        self.nodes[parent].literals += 1;
+        child
+    }
+
+    /// Takes away the node and then its ancestors, up to the first that is still of use.
+    fn prune(&mut self, mut at: NodeId<K, T>) {
+        while self.nodes[at].is_bare()
+            && let Some(parent) = self.nodes[at].parent
+        {
+            if self.nodes[parent].plus == Some(at) {
+                self.nodes[parent].plus = None;
+            } else {
+                let hash = hash_node(&self.hasher, &self.nodes[at]);
+                if let Ok(entry) = self.literals.find_entry(hash, |&id| id == at) {
+                    entry.remove();
+                }
+                self.nodes[parent].literals -= 1;
+            }
+            self.nodes.remove(at);
+            at = parent;
+        }
+        if self.len == 0 {
+            *self = Self::with_hasher(self.hasher.clone()); // gives back the memory of the busiest time
+        }
+    }
+}
+
+fn hash_level(hasher: &RandomState, level: &[u8]) -> u64 {
+    hasher.hash_one(level)
+}
+
+/// A level of a topic is hashed once, however many nodes it is looked up below.
+fn hash_child<K, T>(hasher: &RandomState, parent: NodeId<K, T>, level_hash: u64) -> u64 {
+    hasher.hash_one((parent.number(), level_hash))
+}
+
+fn hash_node<K, T>(hasher: &RandomState, node: &Node<K, T>) -> u64 {
+    let level_hash = hash_level(hasher, node.level.as_bytes());
+    node.parent.map_or(0, |parent| hash_child(hasher, parent, level_hash))
+}
+
+fn is_child<K, T>(node: &Node<K, T>, parent: NodeId<K, T>, level: &str) -> bool {
+    node.parent == Some(parent) && node.level.as_bytes() == level.as_bytes()
+}
