@@ -1,0 +1,92 @@
+//! The packets a broker writes all day, from parts and without a detour: PUBLISH up to its payload, and the acks.
+
+use std::num::NonZeroU16;
+
+use super::writer::{Length, Sink, WriteProperties};
+use super::{PacketId, PacketType, Property, ProtocolVersion, QoS, ReasonCode, publish, varint};
+
+/// PUBLISH to a client, from parts; everything but the payload, which the caller writes by reference or copies.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishHead<'a> {
+    pub dup: bool,
+    pub qos: QoS,
+    pub retain: bool,
+    pub topic: &'a str,
+    /// Present exactly when QoS is 1 or 2.
+    pub packet_id: Option<PacketId>,
+    pub topic_alias: Option<NonZeroU16>,
+    /// Seconds.
+    pub message_expiry_interval: Option<u32>,
+    /// 1 to 268,435,455 each.
+    pub subscription_ids: &'a [u32],
+    /// Validated property bytes that go out as they came in.
+    pub forward: &'a [u8],
+    pub payload_len: usize,
+}
+
+impl PublishHead<'_> {
+    /// Bytes of the whole packet, payload included. One above [`super::MAXIMUM_PACKET_SIZE`] must not be sent.
+    pub fn encoded_len(&self, version: ProtocolVersion) -> usize {
+        let (remaining, _) = self.lengths(version);
+        1 + varint::len(remaining.as_varint()) + remaining.0
+    }
+
+    /// Appends everything but the payload.
+    pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
+        let (remaining, properties) = self.lengths(version);
+        out.put_u8((PacketType::Publish as u8) << 4 | publish::flags(self.dup, self.qos, self.retain));
+        out.put_varint(remaining.as_varint());
+        out.put_str(self.topic);
+        if let Some(packet_id) = self.packet_id {
+            out.put_u16(packet_id.get());
+        }
+        if version == ProtocolVersion::V5 {
+            out.put_varint(properties.as_varint());
+            self.write_properties(out);
+        }
+    }
+
+    /// The remaining length, and the length of the properties in it.
+    fn lengths(&self, version: ProtocolVersion) -> (Length, Length) {
+        let fields = 2 + self.topic.len() + self.packet_id.map_or(0, |_| 2) + self.payload_len;
+        if version != ProtocolVersion::V5 {
+            return (Length(fields), Length(0));
+        }
+        let properties = self.properties_len();
+        (Length(fields + varint::len(properties.as_varint()) + properties.0), properties)
+    }
+}
+
+impl WriteProperties for PublishHead<'_> {
+    fn write_properties(&self, out: &mut impl Sink) {
+        if let Some(seconds) = self.message_expiry_interval {
+            Property::MessageExpiryInterval(seconds).write(out);
+        }
+        if let Some(alias) = self.topic_alias {
+            Property::TopicAlias(alias).write(out);
+        }
+        for &id in self.subscription_ids {
+            out.put_u8(super::PropertyId::SubscriptionIdentifier as u8);
+            out.put_varint(id);
+        }
+        out.put(self.forward);
+    }
+}
+
+/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP without properties: four bytes, and a fifth for a reason code in MQTT 5.0
+/// that is not Success.
+pub fn encode_ack(
+    packet_type: PacketType,
+    packet_id: PacketId,
+    reason_code: ReasonCode,
+    version: ProtocolVersion,
+    out: &mut Vec<u8>,
+) {
+    let first = (packet_type as u8) << 4 | packet_type.flags();
+    let [high, low] = packet_id.get().to_be_bytes();
+    if version != ProtocolVersion::V5 || reason_code == ReasonCode::Success {
+        out.extend_from_slice(&[first, 2, high, low]);
+    } else {
+        out.extend_from_slice(&[first, 3, high, low, reason_code as u8]);
+    }
+}
