@@ -11,6 +11,8 @@ mod level;
 mod matching;
 mod name;
 mod options;
+#[cfg(test)]
+mod reference;
 mod retained_tree;
 mod subscription_tree;
 mod text;

@@ -316,3 +316,233 @@ fn hash_node<K, T>(hasher: &RandomState, node: &Node<K, T>) -> u64 {
 fn is_child<K, T>(node: &Node<K, T>, parent: NodeId<K, T>, level: &str) -> bool {
     node.parent == Some(parent) && node.level.as_bytes() == level.as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::collection::vec;
+    use proptest::prelude::{Strategy, any};
+    use proptest::sample::Index;
+    use proptest::{prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::topic::reference;
+
+    type Tree = SubscriptionTree<u8, u32>;
+    type Model = BTreeMap<(String, u8), u32>;
+    const NOBODY: [usize; 0] = [];
+
+    fn tree(filters: &[&str]) -> SubscriptionTree<usize, ()> {
+        let mut tree = SubscriptionTree::new();
+        for (key, filter) in filters.iter().enumerate() {
+            assert_eq!(tree.insert(filter, key, ()), None);
+        }
+        tree
+    }
+
+    fn matches<K: Copy + Ord, T: Copy + Ord>(tree: &SubscriptionTree<K, T>, topic: &str) -> Vec<(K, T)> {
+        let mut found = Vec::new();
+        tree.for_each_match(topic, |entries| found.extend(entries.iter().map(|(key, value)| (*key, *value))));
+        found.sort_unstable();
+        found
+    }
+
+    fn keys(tree: &SubscriptionTree<usize, ()>, topic: &str) -> Vec<usize> {
+        matches(tree, topic).into_iter().map(|(key, ())| key).collect()
+    }
+
+    // [MQTT-4.7.1-1] [MQTT-4.7.1-2]
+    #[test]
+    fn every_matching_filter_is_found_and_no_other() {
+        let tree = tree(&["a/b/c", "a/+/c", "a/#", "#", "+/b/+", "a/b", "a/b/c/#", "a/b/c/+", "b/#", "+", "a/b/c/d"]);
+        assert_eq!(keys(&tree, "a/b/c"), [0, 1, 2, 3, 4, 6]);
+        assert_eq!(keys(&tree, "a"), [2, 3, 9]);
+        assert_eq!(keys(&tree, "a/b/c/"), [2, 3, 6, 7]);
+        assert_eq!(keys(&tree, "x/y/z"), [3]);
+    }
+
+    // [MQTT-4.7.2-1]
+    #[test]
+    fn topics_that_begin_with_a_dollar_are_hidden_from_leading_wildcards_only() {
+        let tree = tree(&["#", "+", "+/#", "+/broker", "$SYS/#", "$SYS/+", "$SYS/broker", "a/#", "a/+"]);
+        assert_eq!(keys(&tree, "$SYS/broker"), [4, 5, 6]);
+        assert_eq!(keys(&tree, "$SYS"), [4]);
+        assert_eq!(keys(&tree, "$"), NOBODY);
+        assert_eq!(keys(&tree, "a/$SYS"), [0, 2, 7, 8]);
+    }
+
+    // [MQTT-4.7.3-4]
+    #[test]
+    fn levels_are_compared_byte_by_byte_and_empty_ones_count() {
+        let tree = tree(&["a//b", "a/b", "a/b/", "/a/b", "caf\u{e9}", "cafe\u{301}", "+/b", "/+/b"]);
+        assert_eq!(keys(&tree, "a//b"), [0]);
+        assert_eq!(keys(&tree, "a/b"), [1, 6]);
+        assert_eq!(keys(&tree, "a/b/"), [2]);
+        assert_eq!(keys(&tree, "/a/b"), [3, 7]);
+        assert_eq!(keys(&tree, "caf\u{e9}"), [4]);
+    }
+
+    #[test]
+    fn a_filter_with_many_subscribers_is_visited_once() {
+        let mut tree = SubscriptionTree::new();
+        for key in 0..1000_u64 {
+            tree.insert("a/#", key, key * 2);
+        }
+        let mut visits = Vec::new();
+        tree.for_each_match("a/b", |entries| visits.push(entries.len()));
+        assert_eq!(visits, [1000]);
+        assert_eq!((tree.len(), tree.filters_len()), (1000, 1));
+        assert_eq!(tree.get("a/#", &700), Some(&1400));
+        assert_eq!(tree.get("a", &700), None);
+        assert_eq!(tree.get("a/#/b", &700), None);
+    }
+
+    #[test]
+    fn subscribing_again_replaces_the_value() {
+        let mut tree = SubscriptionTree::new();
+        assert_eq!(tree.insert("a/+", 1_u8, "old"), None);
+        assert_eq!(tree.insert("a/+", 1, "new"), Some("old"));
+        assert_eq!((tree.len(), tree.filters_len()), (1, 1));
+        assert_eq!(matches(&tree, "a/b"), [(1, "new")]);
+    }
+
+    #[test]
+    fn removing_what_is_not_there_changes_nothing() {
+        let mut tree = tree(&["a/b/c", "a/#"]);
+        for filter in ["a", "a/b", "a/+", "#", "a/b/c/#", "a/b/c/d", "x", "a/b/"] {
+            assert_eq!(tree.remove(filter, &0), None, "{filter}");
+        }
+        assert_eq!(tree.remove("a/b/c", &1), None);
+        assert_eq!((tree.len(), tree.filters_len()), (2, 2));
+    }
+
+    #[test]
+    fn nodes_go_when_no_filter_needs_them_and_stay_while_one_does() {
+        let mut tree = tree(&["a/b/c/d", "a/b", "a/+/c/#", "a/#"]);
+        assert_eq!(tree.nodes.len(), 7);
+        tree.remove("a/b/c/d", &0);
+        assert_eq!(tree.nodes.len(), 5);
+        tree.remove("a/+/c/#", &2);
+        assert_eq!(tree.nodes.len(), 3);
+        tree.remove("a/b", &1);
+        assert_eq!(tree.nodes.len(), 2);
+        assert_eq!(keys(&tree, "a/b"), [3]);
+        tree.remove("a/#", &3);
+        assert_eq!((tree.nodes.len(), tree.literals.len(), tree.entries.len()), (1, 0, 0));
+        assert!(tree.is_empty());
+    }
+
+    #[test]
+    fn a_filter_that_is_not_well_formed_matches_nothing_and_can_be_removed() {
+        let mut tree = tree(&["a/#/b", "a#", "+a", "#/", ""]);
+        for topic in ["a", "a/b", "a/x/b", "xa", "x/"] {
+            assert_eq!(keys(&tree, topic), NOBODY, "{topic}");
+        }
+        for (key, filter) in ["a/#/b", "a#", "+a", "#/", ""].iter().enumerate() {
+            assert_eq!(tree.remove(filter, &key), Some(()), "{filter}");
+        }
+        assert!(tree.is_empty());
+    }
+
+    // The stack of a test thread holds two megabytes: recursion by level would end here.
+    #[test]
+    fn filters_and_topics_of_65535_bytes_and_as_many_levels_come_and_go() {
+        let slashes = "/".repeat(65_535);
+        let pluses = "+/".repeat(30_000) + "#";
+        let long_level = "x".repeat(65_533) + "/#";
+        let mut tree = tree(&[&slashes, &pluses, &long_level]);
+        assert_eq!(keys(&tree, &slashes), [0, 1]);
+        assert_eq!(keys(&tree, &slashes[..30_000]), [1]);
+        assert_eq!(keys(&tree, &slashes[..29_999]), [1]);
+        assert_eq!(keys(&tree, &slashes[..29_998]), NOBODY);
+        assert_eq!(keys(&tree, &long_level[..65_533]), [2]);
+        let mut seen = BTreeSet::new();
+        tree.for_each(|filter, &key, ()| assert!(seen.insert((key, filter.to_owned()))));
+        assert_eq!(seen, BTreeSet::from([(0, slashes.clone()), (1, pluses.clone()), (2, long_level.clone())]));
+        for (key, filter) in [&slashes, &pluses, &long_level].into_iter().enumerate() {
+            assert_eq!(tree.remove(filter, &key), Some(()));
+        }
+        assert_eq!(tree.nodes.len(), 1);
+    }
+
+    // The worst case of matching: as many nodes are reached as there are filters, and every one of them matches.
+    #[test]
+    fn a_topic_that_matches_every_mix_of_wildcards_visits_each_filter_once() {
+        let mut tree = SubscriptionTree::new();
+        for mix in 0..1_u32 << 12 {
+            let levels: Vec<&str> = (0..12).map(|bit| if mix >> bit & 1 == 1 { "+" } else { "a" }).collect();
+            tree.insert(&levels.join("/"), mix, ());
+        }
+        assert_eq!(matches(&tree, &["a"; 12].join("/")).len(), 1 << 12);
+        assert_eq!(matches(&tree, &["b"; 12].join("/")), [((1 << 12) - 1, ())]);
+    }
+
+    #[test]
+    fn a_node_takes_48_bytes_and_a_lone_subscriber_32() {
+        assert_eq!(size_of::<Node<u64, [u64; 2]>>(), 48);
+        let mut tree = SubscriptionTree::<u64, [u64; 2]>::new();
+        for device in 0..10_000 {
+            tree.insert(&format!("site{}/device{device}/+/temperature", device % 100), device, [0; 2]);
+        }
+        let bytes = tree.memory_bytes() / tree.len();
+        assert!(bytes <= 300, "{bytes} bytes a subscription with three nodes of its own");
+    }
+
+    fn operations() -> impl Strategy<Value = Vec<(bool, Index, u8, u32)>> {
+        vec((proptest::bool::weighted(0.6), any::<Index>(), 0..14_u8, any::<u32>()), 1..250)
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_agrees_with_a_list_of_subscriptions(
+            filters in vec(reference::filter(), 1..40),
+            topics in vec(reference::topic(), 20),
+        ) {
+            let mut tree = SubscriptionTree::new();
+            for (key, filter) in filters.iter().enumerate() {
+                tree.insert(filter, key, ());
+            }
+            for topic in &topics {
+                let expected: Vec<_> = (0..filters.len()).filter(|&key| reference::matches(&filters[key], topic)).collect();
+                prop_assert_eq!(keys(&tree, topic), expected, "{}", topic);
+            }
+        }
+
+        #[test]
+        fn any_coming_and_going_leaves_what_a_plain_map_would(
+            filters in vec(reference::filter(), 1..12),
+            operations in operations(),
+            topics in vec(reference::topic(), 10),
+        ) {
+            let (mut tree, mut model) = (Tree::new(), Model::new());
+            for (insert, filter, key, value) in operations {
+                let filter = filter.get(&filters);
+                let place = (filter.clone(), key);
+                prop_assert_eq!(tree.get(filter, &key), model.get(&place));
+                if insert {
+                    prop_assert_eq!(tree.insert(filter, key, value), model.insert(place, value));
+                } else {
+                    prop_assert_eq!(tree.remove(filter, &key), model.remove(&place));
+                }
+                prop_assert_eq!(tree.len(), model.len());
+                prop_assert_eq!(tree.is_empty(), model.is_empty());
+            }
+            let different: BTreeSet<_> = model.keys().map(|(filter, _)| filter).collect();
+            prop_assert_eq!(tree.filters_len(), different.len());
+            let mut listed = Model::new();
+            tree.for_each(|filter, &key, &value| assert_eq!(listed.insert((filter.to_owned(), key), value), None));
+            prop_assert_eq!(&listed, &model);
+            for topic in &topics {
+                let reached = model.iter().filter(|((filter, _), _)| reference::matches(filter, topic));
+                let mut expected: Vec<_> = reached.map(|((_, key), value)| (*key, *value)).collect();
+                expected.sort_unstable();
+                prop_assert_eq!(matches(&tree, topic), expected, "{}", topic);
+            }
+            for ((filter, key), value) in model {
+                prop_assert_eq!(tree.remove(&filter, &key), Some(value));
+            }
+            prop_assert_eq!((tree.nodes.len(), tree.literals.len(), tree.entries.len()), (1, 0, 0));
+        }
+    }
+}
