@@ -1,0 +1,154 @@
+//! The authenticator that ships: which of the configured ways in applies to a client.
+//!
+//! A certificate that stands for a user comes first, then a user name, then (if allowed) nothing at all.
+
+use std::sync::Arc;
+
+use super::{Authenticator, CertificateSubject, Credentials, Exchange, Identity, Refusal};
+use crate::packet::ReasonCode;
+
+/// What of a client certificate is taken as the user name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateAs {
+    /// The certificate admits to the listener and says nothing about the user.
+    #[default]
+    None,
+    CommonName,
+    /// The whole distinguished name in RFC 4514 text.
+    Subject,
+}
+
+/// The ways in that a listener offers.
+#[derive(Clone, Debug, Default)]
+pub struct AccessPolicy {
+    /// Clients without user name and certificate are let in. Without any credential file so are those with a user name,
+    /// which then nobody has checked.
+    pub allow_anonymous: bool,
+    pub certificate: CertificateAs,
+}
+
+impl AccessPolicy {
+    /// The user name that the certificate stands for, if certificates do.
+    fn certified_name<'c>(&self, subject: &'c CertificateSubject) -> Result<Option<&'c str>, Refusal> {
+        let name = match self.certificate {
+            CertificateAs::None => return Ok(None),
+            CertificateAs::CommonName => subject.common_name.as_deref().unwrap_or_default(),
+            CertificateAs::Subject => &subject.subject,
+        };
+        // An empty name would be nobody's, and a user name holds no U+0000 in MQTT.
+        if name.is_empty() || name.contains(char::is_control) {
+            let reason = format!("the client certificate names no usable user (subject {:?})", subject.subject);
+            return Err(Refusal::new(ReasonCode::NotAuthorized, reason));
+        }
+        Ok(Some(name))
+    }
+
+    fn check_user(&self, user_name: &str) -> Result<(), Refusal> {
+        if self.allow_anonymous {
+            return Ok(());
+        }
+        let reason = format!("nothing is configured that could check user {user_name:?}");
+        Err(Refusal::new(ReasonCode::NotAuthorized, reason))
+    }
+}
+
+impl Authenticator for AccessPolicy {
+    fn authenticate(&self, credentials: &Credentials) -> Result<Identity, Refusal> {
+        if let Some(subject) = &credentials.certificate
+            && let Some(name) = self.certified_name(subject)?
+        {
+            return Ok(identity(credentials, Some(name)));
+        }
+        if let Some(user_name) = &credentials.user_name {
+            self.check_user(user_name)?;
+            return Ok(identity(credentials, Some(user_name)));
+        }
+        if self.allow_anonymous {
+            return Ok(identity(credentials, None));
+        }
+        Err(Refusal::new(ReasonCode::NotAuthorized, "no credentials, and anonymous clients are not allowed"))
+    }
+
+    fn is_costly(&self, _: &Credentials) -> bool {
+        false
+    }
+
+    fn begin(&self, _: &str, _: &Credentials) -> Option<Box<dyn Exchange>> {
+        None
+    }
+}
+
+fn identity(credentials: &Credentials, user_name: Option<&str>) -> Identity {
+    Identity { client_id: Arc::clone(&credentials.client_id), user_name: user_name.map(Arc::from) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(user_name: Option<&str>, password: Option<&str>) -> Credentials {
+        Credentials {
+            client_id: "c1".into(),
+            user_name: user_name.map(str::to_owned),
+            password: password.map(|password| password.as_bytes().to_vec()),
+            ..Credentials::default()
+        }
+    }
+
+    fn with_certificate(common_name: Option<&str>, subject: &str) -> Credentials {
+        let certificate =
+            CertificateSubject { common_name: common_name.map(str::to_owned), subject: subject.to_owned() };
+        Credentials { certificate: Some(Arc::new(certificate)), ..credentials(Some("ignored"), Some("ignored")) }
+    }
+
+    /// The user name that a policy makes of credentials, or the reason code of its refusal.
+    #[track_caller]
+    fn check(policy: &AccessPolicy, credentials: &Credentials, expected: Result<Option<&str>, ReasonCode>) {
+        let outcome = policy.authenticate(credentials);
+        if let Ok(identity) = &outcome {
+            assert_eq!(identity.client_id, credentials.client_id);
+        }
+        let outcome = outcome.map(|identity| identity.user_name).map_err(|refusal| refusal.reason_code);
+        assert_eq!(outcome.as_ref().map(|name| name.as_deref()), expected.as_ref().copied());
+    }
+
+    #[test]
+    fn without_credentials_a_client_gets_in_only_where_anonymous_is_allowed() {
+        let open = AccessPolicy { allow_anonymous: true, ..AccessPolicy::default() };
+        check(&open, &credentials(None, None), Ok(None));
+        check(&AccessPolicy::default(), &credentials(None, None), Err(ReasonCode::NotAuthorized));
+    }
+
+    #[test]
+    fn with_nothing_to_check_a_user_name_against_it_is_taken_as_it_is_where_anonymous_is_allowed() {
+        let open = AccessPolicy { allow_anonymous: true, ..AccessPolicy::default() };
+        check(&open, &credentials(Some("alice"), Some("x")), Ok(Some("alice")));
+        check(&AccessPolicy::default(), &credentials(Some("alice"), Some("x")), Err(ReasonCode::NotAuthorized));
+    }
+
+    #[test]
+    fn a_certificate_names_the_user_whatever_the_connect_packet_says() {
+        let by_name = AccessPolicy { certificate: CertificateAs::CommonName, ..AccessPolicy::default() };
+        check(&by_name, &with_certificate(Some("meter-7"), "CN=meter-7,C=NL"), Ok(Some("meter-7")));
+        let by_subject = AccessPolicy { certificate: CertificateAs::Subject, ..AccessPolicy::default() };
+        check(&by_subject, &with_certificate(Some("meter-7"), "CN=meter-7,C=NL"), Ok(Some("CN=meter-7,C=NL")));
+    }
+
+    #[test]
+    fn a_certificate_that_names_nobody_is_refused_where_certificates_name_users() {
+        let by_name =
+            AccessPolicy { certificate: CertificateAs::CommonName, allow_anonymous: true, ..AccessPolicy::default() };
+        for name in [None, Some(""), Some("nul\0l"), Some("line\nfeed")] {
+            check(&by_name, &with_certificate(name, "C=NL"), Err(ReasonCode::NotAuthorized));
+        }
+    }
+
+    #[test]
+    fn a_certificate_says_nothing_about_the_user_unless_configured() {
+        check(
+            &AccessPolicy::default(),
+            &with_certificate(Some("meter-7"), "CN=meter-7"),
+            Err(ReasonCode::NotAuthorized),
+        );
+    }
+}
