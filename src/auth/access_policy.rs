@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::password_file::{Mismatch, PasswordFile};
 use super::{Authenticator, CertificateSubject, Credentials, Exchange, Identity, Refusal};
 use crate::packet::ReasonCode;
 
@@ -24,6 +25,7 @@ pub struct AccessPolicy {
     /// Clients without user name and certificate are let in. Without any credential file so are those with a user name,
     /// which then nobody has checked.
     pub allow_anonymous: bool,
+    pub password_file: Option<Arc<PasswordFile>>,
     pub certificate: CertificateAs,
 }
 
@@ -43,12 +45,19 @@ impl AccessPolicy {
         Ok(Some(name))
     }
 
-    fn check_user(&self, user_name: &str) -> Result<(), Refusal> {
-        if self.allow_anonymous {
-            return Ok(());
+    fn check_user(&self, user_name: &str, password: Option<&[u8]>) -> Result<(), Refusal> {
+        match (&self.password_file, password) {
+            (Some(file), Some(password)) => file.check(user_name, password).map_err(|error| wrong(user_name, error)),
+            (Some(_), None) => {
+                Err(Refusal::new(ReasonCode::BadUserNameOrPassword, format!("user {user_name:?} sent no password")))
+            }
+            // As mosquitto does: where anybody gets in, a name that nobody can check does no harm.
+            (None, _) if self.allow_anonymous => Ok(()),
+            (None, _) => {
+                let reason = format!("no password file is configured to check user {user_name:?}");
+                Err(Refusal::new(ReasonCode::NotAuthorized, reason))
+            }
         }
-        let reason = format!("nothing is configured that could check user {user_name:?}");
-        Err(Refusal::new(ReasonCode::NotAuthorized, reason))
     }
 }
 
@@ -60,7 +69,7 @@ impl Authenticator for AccessPolicy {
             return Ok(identity(credentials, Some(name)));
         }
         if let Some(user_name) = &credentials.user_name {
-            self.check_user(user_name)?;
+            self.check_user(user_name, credentials.password.as_deref())?;
             return Ok(identity(credentials, Some(user_name)));
         }
         if self.allow_anonymous {
@@ -69,13 +78,23 @@ impl Authenticator for AccessPolicy {
         Err(Refusal::new(ReasonCode::NotAuthorized, "no credentials, and anonymous clients are not allowed"))
     }
 
-    fn is_costly(&self, _: &Credentials) -> bool {
-        false
+    fn is_costly(&self, credentials: &Credentials) -> bool {
+        let certified = credentials.certificate.is_some() && self.certificate != CertificateAs::None;
+        let compares = credentials.user_name.is_some() && credentials.password.is_some() && !certified;
+        compares && self.password_file.as_ref().is_some_and(|file| file.is_costly())
     }
 
     fn begin(&self, _: &str, _: &Credentials) -> Option<Box<dyn Exchange>> {
         None
     }
+}
+
+fn wrong(user_name: &str, mismatch: Mismatch) -> Refusal {
+    let reason = match mismatch {
+        Mismatch::UnknownUser => format!("user {user_name:?} is not in the password file"),
+        Mismatch::WrongPassword => format!("wrong password of user {user_name:?}"),
+    };
+    Refusal::new(ReasonCode::BadUserNameOrPassword, reason)
 }
 
 fn identity(credentials: &Credentials, user_name: Option<&str>) -> Identity {
@@ -84,6 +103,8 @@ fn identity(credentials: &Credentials, user_name: Option<&str>) -> Identity {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn credentials(user_name: Option<&str>, password: Option<&str>) -> Credentials {
@@ -124,6 +145,44 @@ mod tests {
         let open = AccessPolicy { allow_anonymous: true, ..AccessPolicy::default() };
         check(&open, &credentials(Some("alice"), Some("x")), Ok(Some("alice")));
         check(&AccessPolicy::default(), &credentials(Some("alice"), Some("x")), Err(ReasonCode::NotAuthorized));
+    }
+
+    /// alice's password is "wonderland", hashed by mosquitto_passwd.
+    fn with_password_file(allow_anonymous: bool) -> AccessPolicy {
+        let line = "alice:$7$101$BVVjHCjTK/ll+O5P$\
+            J9lPCUUcauxfTecRTeKjI9jD7lPSuVxOp10zfB7SV97AYr3zQdda9ik0/eEwJpg0NWSj96KR/QxGB3iP0TWvBA==";
+        let file = PasswordFile::parse(Path::new("users"), line.as_bytes()).unwrap();
+        AccessPolicy { allow_anonymous, password_file: Some(Arc::new(file)), ..AccessPolicy::default() }
+    }
+
+    #[test]
+    fn a_password_file_admits_who_knows_the_password_and_nobody_else() {
+        for allow_anonymous in [false, true] {
+            let policy = with_password_file(allow_anonymous);
+            check(&policy, &credentials(Some("alice"), Some("wonderland")), Ok(Some("alice")));
+            for (user, password) in
+                [("alice", Some("Wonderland")), ("alice", None), ("eve", Some("wonderland")), ("", None)]
+            {
+                let expected = Err(ReasonCode::BadUserNameOrPassword);
+                check(&policy, &credentials(Some(user), password), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn beside_a_password_file_anonymous_clients_get_in_only_where_allowed() {
+        check(&with_password_file(true), &credentials(None, None), Ok(None));
+        check(&with_password_file(false), &credentials(None, None), Err(ReasonCode::NotAuthorized));
+    }
+
+    #[test]
+    fn only_credentials_that_will_be_hashed_are_costly() {
+        let policy = with_password_file(true);
+        assert!(policy.is_costly(&credentials(Some("alice"), Some("x"))));
+        assert!(policy.is_costly(&credentials(Some("nobody"), Some("x"))), "an unknown user costs the same");
+        assert!(!policy.is_costly(&credentials(Some("alice"), None)) && !policy.is_costly(&credentials(None, None)));
+        let by_name = AccessPolicy { certificate: CertificateAs::CommonName, ..policy };
+        assert!(!by_name.is_costly(&with_certificate(Some("alice"), "CN=alice")));
     }
 
     #[test]

@@ -13,10 +13,18 @@ use std::sync::Arc;
 use crate::packet::ReasonCode;
 
 mod access_policy;
+mod auth_file;
 mod certificate;
+mod credential_lines;
+pub mod password_file;
+mod password_hash;
 
 pub use access_policy::{AccessPolicy, CertificateAs};
+pub use auth_file::AuthFileError;
 pub use certificate::{CertificateError, CertificateSubject};
+pub use credential_lines::Edited;
+pub use password_file::PasswordFile;
+pub use password_hash::HashAlgorithm;
 
 /// Who connects, as far as is known before authentication.
 #[derive(Clone, Default)]
