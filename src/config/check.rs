@@ -1,5 +1,7 @@
 //! What only the whole can show: keys that contradict each other, and listeners that would be open to strangers.
 
+use tracing_subscriber::EnvFilter;
+
 use super::{read::Reader, *};
 
 /// Reports everything that must not start.
@@ -16,6 +18,22 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
         listener_check.protocol();
     }
     admin(&config.admin, reader);
+    log(&config.log, reader);
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A mistyped level would be taken for the name of a module, and the log would stay empty.
+fn log(log: &LogConfig, reader: &mut Reader) {
+    let is_known = |directive: &str| directive.contains('=') || LEVELS.contains(&directive.to_lowercase().as_str());
+    let stranger = log.filter.split(',').map(str::trim).find(|directive| !is_known(directive));
+    let message = match (stranger, EnvFilter::builder().parse(&log.filter)) {
+        (Some(stranger), _) => format!("{stranger:?} is no level"),
+        (None, Err(error)) => error.to_string(),
+        (None, Ok(_)) => return,
+    };
+    let levels = LEVELS.join(", ");
+    reader.report_key("log.filter", format!("{message}: write one of {levels}, or as in \"info,midge::net=debug\""));
 }
 
 /// `/livez` may be public, an API without authentication not.
@@ -83,6 +101,13 @@ impl ListenerCheck<'_> {
         };
         if tls.certificates.is_empty() {
             self.report("tls.certificates", "missing: write `certificates = [{ chain = \"server.pem\", key = \"server.key\" }]` (`midge certs` makes some to try)");
+        }
+        for (at, certificate) in tls.certificates.iter().enumerate() {
+            for (name, path) in [("chain", &certificate.chain), ("key", &certificate.key)] {
+                if path.as_os_str().is_empty() {
+                    self.report(&format!("tls.certificates[{at}]"), format!("lacks `{name}`, the path of a PEM file"));
+                }
+            }
         }
         if tls.client_auth != ClientAuth::None && tls.client_ca.is_none() {
             self.report(

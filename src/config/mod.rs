@@ -6,13 +6,16 @@
 //!
 //! [`raw`] turns the layers into one tree in which every value knows where it was written, [`read`] lays that tree over
 //! the defaults and collects everything that is wrong, [`check`] judges what only the whole can show. A `Config` that
-//! came out of [`Config::load`] is safe to start. Parts of the broker receive their own struct, never the whole.
+//! came out of [`Layers::load`] is safe to start. Parts of the broker receive their own struct, never the whole.
 //!
-//! Never in here: sockets, the broker's state. Files are only looked at by [`Config::load`] and [`files`].
+//! Never in here: sockets, the broker's state. Files are only looked at by [`Layers::load`] and [`files`].
 
 mod check;
 mod defaults;
 mod error;
+mod files;
+mod layers;
+mod nearest;
 mod raw;
 mod read;
 pub mod reload;
@@ -28,6 +31,7 @@ use std::{
 };
 
 pub use error::{ConfigError, Origin, Problem};
+pub use layers::{FILE_VARIABLE, Flag, Layers, Loaded};
 pub use read::all_keys;
 pub use value::{ByteSize, Expiry, FileMode, IpNetwork, ListenerAddress, ProtocolVersions};
 
@@ -324,16 +328,19 @@ impl Config {
     ///
     /// `name` is the file's path: it stands in errors, and relative paths in the text start from its directory.
     pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-        let mut problems = Vec::new();
-        let tree = raw::Node::parse_file(name, text, &mut problems);
-        Config::from_tree(&tree, problems)
-    }
-
-    fn from_tree(tree: &raw::Node, problems: Vec<Problem>) -> Result<Config, ConfigError> {
-        let mut reader = read::Reader::new(problems);
-        let config = reader.config(tree);
+        let tree = raw::Node::parse_file(name, text).map_err(ConfigError::Invalid)?;
+        let mut reader = read::Reader::new(Vec::new());
+        let config = reader.config(&tree);
         check::check(&config, &mut reader);
         reader.finish(config)
+    }
+
+    /// Checks a configuration that a program made, as [`Config::parse`] and [`Layers::load`] check what they read.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut reader = read::Reader::new(Vec::new());
+        check::check(self, &mut reader);
+        files::check(self, &mut reader);
+        reader.finish(self.clone()).map(drop)
     }
 }
 

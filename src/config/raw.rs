@@ -33,20 +33,39 @@ pub(crate) enum Value {
 }
 
 impl Node {
-    /// A file's text. What is not TOML is reported; the tree is then what could be read.
-    pub(crate) fn parse_file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Node {
+    /// A file's text, or all the places where it is not TOML.
+    pub(crate) fn parse_file(name: &str, text: &str) -> Result<Node, Vec<Problem>> {
         let lines = Lines::new(name, text);
-        let (document, errors) = DeTable::parse_recoverable(text);
-        problems.extend(errors.iter().map(|error| Problem {
+        let (document, mut errors) = DeTable::parse_recoverable(text);
+        errors.sort_by_key(|error| error.span().map(|span| span.start));
+        let problem = |error: &toml::de::Error| Problem {
             origin: lines.origin(error.span().map_or(0, |span| span.start)),
             key: String::new(),
             message: format!("not TOML: {}", error.message().replace('\n', ", ")),
-        }));
-        lines.table(document.get_ref(), lines.origin(0))
+        };
+        match errors.is_empty() {
+            true => Ok(lines.table(document.get_ref(), lines.origin(0))),
+            false => Err(errors.iter().map(problem).collect()),
+        }
+    }
+
+    /// With nothing in it.
+    pub(crate) fn empty() -> Node {
+        Node { origin: Origin::BuiltIn, value: Value::Table(Vec::new()) }
+    }
+
+    /// What a variable or a flag holds when it is asked for a table or a list.
+    pub(crate) fn structured(self) -> Node {
+        match &self.value {
+            Value::Text(text) if text.trim_start().starts_with(['[', '{']) => {
+                Node::parse_inline(text, &self.origin).unwrap_or(self)
+            }
+            _ => self,
+        }
     }
 
     /// A value in TOML's syntax inside a variable or a flag.
-    pub(crate) fn parse_inline(text: &str, origin: &Origin) -> Option<Node> {
+    fn parse_inline(text: &str, origin: &Origin) -> Option<Node> {
         let value = DeValue::parse(text).ok()?;
         Some(Lines::nowhere(origin).value(value.get_ref(), origin.clone()))
     }

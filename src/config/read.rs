@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     error::{ConfigError, Origin, Problem},
+    nearest::unknown_key,
     raw::{Node, Value},
     value::Scalar,
     *,
@@ -120,6 +121,11 @@ const NOT_DEFAULTS: [(&str, &str); 3] = [
     ("access", "the defaults of access have a section of their own: write them in [access]"),
 ];
 
+/// What may stand at the top level of the file.
+pub(super) fn top_level_keys() -> impl Iterator<Item = &'static str> {
+    Config::KEYS.iter().chain(&TEMPLATES).copied()
+}
+
 /// The full names of all keys that a configuration file may hold, dotted; the items of a list share theirs.
 pub fn all_keys() -> Vec<String> {
     let mut all = Vec::new();
@@ -137,6 +143,8 @@ pub(super) struct Reader {
     /// The current key, dotted.
     key: String,
     problems: Vec<Problem>,
+    /// How many of the problems are values that could not be read.
+    unread: usize,
     /// Where each key that was read is written.
     origins: HashMap<String, Origin>,
     /// What every listener starts from.
@@ -145,7 +153,13 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(problems: Vec<Problem>) -> Reader {
-        Reader { key: String::new(), problems, origins: HashMap::new(), template: ListenerConfig::default() }
+        Reader {
+            key: String::new(),
+            unread: problems.len(),
+            problems,
+            origins: HashMap::new(),
+            template: ListenerConfig::default(),
+        }
     }
 
     /// The configuration that `tree` makes of the defaults.
@@ -161,6 +175,7 @@ impl Reader {
             }
         }
         config.read(&tree, self);
+        self.unread = self.problems.len();
         config
     }
 
@@ -185,11 +200,13 @@ impl Reader {
         }
     }
 
-    /// Reports a mistake that only the whole shows, at the place where `key` is written.
+    /// Reports a mistake that only the whole shows, at the place where `key` is written; unless what is written there
+    /// could not be read anyway, or is reported already.
     pub(super) fn report_key(&mut self, key: &str, message: String) {
         let (key, origin) = self.written(key);
+        let is_unread = self.problems[..self.unread].iter().any(|problem| problem.key.starts_with(&key));
         let problem = Problem { origin, key, message };
-        if !self.problems.contains(&problem) {
+        if !is_unread && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
@@ -225,7 +242,7 @@ impl Reader {
 
     /// The entries of a table whose names are keys; the others are reported.
     fn entries(&mut self, node: &Node, keys: &[&str]) -> Option<Vec<(String, Node)>> {
-        let Value::Table(entries) = self.structure(node).value else {
+        let Value::Table(entries) = node.clone().structured().value else {
             self.report(node, format!("expected a table, found {}", node.value));
             return None;
         };
@@ -240,7 +257,7 @@ impl Reader {
 
     /// The items of a list; a single value is a list of one.
     fn items(&mut self, node: &Node, expected: &str) -> Option<Vec<Node>> {
-        let node = self.structure(node);
+        let node = node.clone().structured();
         let item = |text: &str| Node { origin: node.origin.clone(), value: Value::Text(text.trim().to_owned()) };
         let words = |text: &str| text.split(',').filter(|word| !word.trim().is_empty()).map(item).collect();
         match &node.value {
@@ -251,16 +268,6 @@ impl Reader {
                 self.report(&node, format!("expected {expected}, found {other}"));
                 None
             }
-        }
-    }
-
-    /// What a variable or a flag holds when it is asked for a table or a list.
-    fn structure(&self, node: &Node) -> Node {
-        match &node.value {
-            Value::Text(text) if text.trim_start().starts_with(['[', '{']) => {
-                Node::parse_inline(text, &node.origin).unwrap_or_else(|| node.clone())
-            }
-            _ => node.clone(),
         }
     }
 
@@ -278,14 +285,18 @@ impl Reader {
             true => rest.to_owned(),
             false => format!("defaults.{rest}"),
         });
-        let exact = [Some(key.to_owned()), of_all].into_iter().flatten();
-        let outer = key.rmatch_indices('.').map(|(dot, _)| key[..dot].to_owned());
-        exact
-            .map(|key| (key.clone(), self.origins.get(&key)))
-            .chain(outer.map(|outer| (key.to_owned(), self.origins.get(&outer))))
-            .find_map(|(key, origin)| Some((key, origin?.clone())))
-            .unwrap_or((key.to_owned(), Origin::BuiltIn))
+        let spellings: Vec<String> = [Some(key.to_owned()), of_all].into_iter().flatten().collect();
+        let mut places =
+            spellings.iter().flat_map(|key| outer_keys(key).map(move |outer| (key, outer))).collect::<Vec<_>>();
+        places.sort_by_key(|(key, outer)| key[outer.len()..].matches('.').count());
+        let found = places.iter().find_map(|(key, outer)| Some(((*key).clone(), self.origins.get(*outer)?.clone())));
+        found.unwrap_or((key.to_owned(), Origin::BuiltIn))
     }
+}
+
+/// A key and the sections around it, innermost first.
+fn outer_keys(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(key).chain(key.rmatch_indices('.').map(|(dot, _)| &key[..dot]))
 }
 
 macro_rules! scalars {
@@ -452,33 +463,4 @@ impl<T: Section> Setting for Option<T> {
 
 fn join(outer: &str, name: &str) -> String {
     if outer.is_empty() { name.to_owned() } else { format!("{outer}.{name}") }
-}
-
-fn unknown_key(name: &str, keys: &[&str]) -> String {
-    let nearest = keys.iter().map(|key| (edits(name, key), key)).min();
-    match nearest {
-        Some((distance, key)) if distance <= name.chars().count().max(key.len()) / 2 => {
-            format!("unknown key; did you mean `{key}`?")
-        }
-        _ => format!("unknown key; the keys here are {}", keys.join(", ")),
-    }
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
-fn edits(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().take(64).collect(), to.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
-    for i in 1..=from.len() {
-        let mut row = vec![i];
-        for j in 1..=to.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }

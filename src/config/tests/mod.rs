@@ -1,10 +1,14 @@
 //! What the configuration accepts, and the exact words in which it refuses.
 
+mod document;
+mod layers;
+mod mistakes;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use super::*;
 
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     match Config::parse("midge.toml", text) {
         Ok(config) => panic!("accepted: {config:?}"),
         Err(ConfigError::Invalid(problems)) => problems.iter().map(Problem::to_string).collect(),
@@ -12,7 +16,7 @@ fn problems(text: &str) -> Vec<String> {
     }
 }
 
-fn parse(text: &str) -> Config {
+pub(super) fn parse(text: &str) -> Config {
     Config::parse("midge.toml", text).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -61,27 +65,6 @@ fn a_listener_starts_from_the_defaults_and_says_what_differs() {
 }
 
 #[test]
-fn all_mistakes_are_reported_at_once_with_line_key_and_what_would_be_right() {
-    let text = "[limits]\nqueue_mesages_max = 5\nqueue_bytes_max = \"16 megs\"\ninflight_max = 0\n";
-    let expected = [
-        "midge.toml:2: limits.queue_mesages_max: unknown key; did you mean `queue_messages_max`?",
-        "midge.toml:3: limits.queue_bytes_max: expected a size such as \"64KiB\" or \"16MiB\", or a number of bytes, \
-         found \"16 megs\"",
-        "midge.toml:4: limits.inflight_max: expected a whole number from 1 to 65535, found 0",
-    ];
-    assert_eq!(problems(text), expected);
-}
-
-#[test]
-fn a_network_listener_without_authentication_is_refused() {
-    let expected = "midge.toml:3: listener[0].address: 0.0.0.0:1883 can be reached from the network and nothing checks \
-                    who connects: set `password_file` in [access] (`midge passwd` makes one), or write \
-                    `allow_anonymous = true` there if that is meant";
-    assert_eq!(problems("[[listener]]\nname = \"open\"\naddress = \"0.0.0.0:1883\"\n"), [expected]);
-    parse("access.allow_anonymous = true\n[[listener]]\naddress = \"0.0.0.0:1883\"\n");
-}
-
-#[test]
 fn sizes_and_durations_read_with_their_units() {
     let config =
         parse("shutdown_timeout = \"1500ms\"\nlimits = { queue_bytes_max = \"1GiB\", queue_messages_max = 7 }");
@@ -101,4 +84,67 @@ fn reload_tells_live_changes_from_those_that_need_a_restart() {
     let changes = reload::diff(&old, &new);
     assert_eq!(changes.live, ["listener.a.maximum_qos", "log.filter"]);
     assert_eq!(changes.needs_restart, ["worker_threads", "listener.a.address", "listener.b"]);
+}
+
+#[test]
+fn without_listeners_the_defaults_hold_for_the_one_on_loopback() {
+    let config = parse("defaults.maximum_qos = 1");
+    let [listener] = &config.listeners[..] else { panic!("one listener") };
+    assert_eq!((listener.name.as_str(), listener.maximum_qos), ("default", QoS::AtLeastOnce));
+    assert_eq!(listener.addresses, Config::default().listeners[0].addresses);
+}
+
+#[test]
+fn a_listener_without_a_name_is_called_by_its_address() {
+    assert_eq!(parse("[[listener]]\naddress = \"[::1]:7\"").listeners[0].name, "[::1]:7");
+}
+
+#[test]
+fn tls_of_the_defaults_is_turned_off_by_false() {
+    let text = "defaults.tls.certificates = [{ chain = \"a.pem\", key = \"a.key\" }]\n\
+                [[listener]]\naddress = \"127.0.0.1:8883\"\n[[listener]]\naddress = \"127.0.0.1:1883\"\ntls = false";
+    let [secure, plain] = &parse(text).listeners[..] else { panic!("two listeners") };
+    assert!(secure.tls.is_some() && plain.tls.is_none());
+}
+
+#[test]
+fn paths_start_from_the_directory_of_their_file() {
+    let text = "access.password_file = \"passwd\"\naccess.acl_file = \"/etc/acl\"";
+    let config = Config::parse("/etc/midge/midge.toml", text).unwrap();
+    let access = &config.listeners[0].access;
+    assert_eq!(access.password_file.as_deref(), Some("/etc/midge/passwd".as_ref()));
+    assert_eq!(access.acl_file.as_deref(), Some("/etc/acl".as_ref()));
+}
+
+#[test]
+fn a_client_certificate_that_must_be_shown_counts_as_authentication() {
+    let text = "[[listener]]\naddress = \"0.0.0.0:8883\"\n[listener.tls]\nclient_auth = \"required\"\nclient_ca = \"ca.pem\"\n\
+                certificates = [{ chain = \"a.pem\", key = \"a.key\" }]";
+    assert!(!parse(text).listeners[0].allows_anonymous());
+    let optional = text.replace("required", "optional");
+    assert!(problems(&optional)[0].contains("nothing checks who connects"));
+}
+
+#[test]
+fn networks_contain_their_addresses_and_no_others() {
+    let contains = |network: &str, ip: &str| {
+        let text = format!("defaults.websocket.trusted_proxies = [{network:?}]");
+        parse(&text).listeners[0].websocket.trusted_proxies[0].contains(ip.parse().unwrap())
+    };
+    for (network, ip) in [
+        ("10.0.0.0/8", "10.255.0.1"),
+        ("10.0.0.0/8", "::ffff:10.0.0.1"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("0.0.0.0/0", "192.0.2.1"),
+        ("fd00::/8", "fdff::1"),
+        ("::/0", "2001:db8::1"),
+        ("::1", "::1"),
+    ] {
+        assert!(contains(network, ip), "{ip} is in {network}");
+    }
+    for (network, ip) in
+        [("10.0.0.0/8", "11.0.0.1"), ("10.0.0.7", "10.0.0.8"), ("::/0", "10.0.0.1"), ("fd00::/8", "fe00::1")]
+    {
+        assert!(!contains(network, ip), "{ip} is not in {network}");
+    }
 }
