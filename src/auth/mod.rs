@@ -13,13 +13,17 @@ use std::sync::Arc;
 use crate::packet::ReasonCode;
 
 mod access_policy;
+mod acl_file;
+mod acl_rule;
 mod auth_file;
 mod certificate;
 mod credential_lines;
+mod filter_sets;
 pub mod password_file;
 mod password_hash;
 
 pub use access_policy::{AccessPolicy, CertificateAs};
+pub use acl_file::AclFile;
 pub use auth_file::AuthFileError;
 pub use certificate::{CertificateError, CertificateSubject};
 pub use credential_lines::Edited;
