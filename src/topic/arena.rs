@@ -1,10 +1,14 @@
-//! Storage for the nodes of a tree: numbered slots in one vector, freed slots used again.
+//! Storage for the nodes of a tree: numbered slots in blocks, freed slots used again.
 //!
 //! A number is four bytes where a pointer is eight, and a tree of numbers needs neither `unsafe` nor reference counts.
+//! Blocks never move once they are full, so that no insert copies a million slots.
 
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
+
+/// Slots of a block: some hundred kilobytes.
+const BLOCK: usize = 4096;
 
 /// The number of a slot that holds a `T`. An `Option<Id<T>>` takes four bytes, too.
 pub(super) struct Id<T> {
@@ -50,7 +54,8 @@ enum Slot<T> {
 }
 
 pub(super) struct Arena<T> {
-    slots: Vec<Slot<T>>,
+    /// All full but the last.
+    blocks: Vec<Vec<Slot<T>>>,
     /// The first of a chain of free slots.
     free: Option<Id<T>>,
     len: usize,
@@ -58,7 +63,7 @@ pub(super) struct Arena<T> {
 
 impl<T> Arena<T> {
     pub(super) fn new() -> Arena<T> {
-        Arena { slots: Vec::new(), free: None, len: 0 }
+        Arena { blocks: Vec::new(), free: None, len: 0 }
     }
 
     /// How many slots are in use.
@@ -68,14 +73,19 @@ impl<T> Arena<T> {
 
     pub(super) fn insert(&mut self, value: T) -> Id<T> {
         self.len += 1;
-        let Some(id) = self.free else {
-            self.slots.push(Slot::Used(value));
-            return Id::from_index(self.slots.len() - 1);
-        };
-        if let Slot::Free { next } = std::mem::replace(&mut self.slots[id.index()], Slot::Used(value)) {
+        let Some(id) = self.free else { return self.push(value) };
+        if let Slot::Free { next } = std::mem::replace(self.slot_mut(id), Slot::Used(value)) {
             self.free = next;
         }
         id
+    }
+
+    fn push(&mut self, value: T) -> Id<T> {
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < BLOCK => block.push(Slot::Used(value)),
+            _ => self.blocks.push(vec![Slot::Used(value)]),
+        }
+        Id::from_index(self.len - 1) // without free slots all are in use
     }
 
     /// Takes a value out; its number may then stand for another one.
@@ -83,17 +93,19 @@ impl<T> Arena<T> {
     /// # Panics
     /// When the slot is free.
     pub(super) fn remove(&mut self, id: Id<T>) -> T {
-        let slot = std::mem::replace(&mut self.slots[id.index()], Slot::Free { next: self.free });
-        self.free = Some(id);
-        self.len -= 1;
-        match slot {
-            Slot::Used(value) => value,
+        let free = Slot::Free { next: self.free };
+        match std::mem::replace(self.slot_mut(id), free) {
+            Slot::Used(value) => {
+                self.free = Some(id);
+                self.len -= 1;
+                value
+            }
             Slot::Free { .. } => panic!("slot {} is freed twice", id.number()),
         }
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().filter_map(|slot| match slot {
+        self.blocks.iter().flatten().filter_map(|slot| match slot {
             Slot::Used(value) => Some(value),
             Slot::Free { .. } => None,
         })
@@ -101,7 +113,16 @@ impl<T> Arena<T> {
 
     /// What the slots take on the heap, not counting what the values themselves point to.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot<T>>()
+        let slots: usize = self.blocks.iter().map(Vec::capacity).sum();
+        slots * size_of::<Slot<T>>() + self.blocks.capacity() * size_of::<Vec<Slot<T>>>()
+    }
+
+    fn slot(&self, id: Id<T>) -> &Slot<T> {
+        &self.blocks[id.index() / BLOCK][id.index() % BLOCK]
+    }
+
+    fn slot_mut(&mut self, id: Id<T>) -> &mut Slot<T> {
+        &mut self.blocks[id.index() / BLOCK][id.index() % BLOCK]
     }
 }
 
@@ -109,7 +130,7 @@ impl<T> Index<Id<T>> for Arena<T> {
     type Output = T;
 
     fn index(&self, id: Id<T>) -> &T {
-        match &self.slots[id.index()] {
+        match self.slot(id) {
             Slot::Used(value) => value,
             Slot::Free { .. } => panic!("slot {} is read after it was freed", id.number()),
         }
@@ -118,7 +139,7 @@ impl<T> Index<Id<T>> for Arena<T> {
 
 impl<T> IndexMut<Id<T>> for Arena<T> {
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
-        match &mut self.slots[id.index()] {
+        match self.slot_mut(id) {
             Slot::Used(value) => value,
             Slot::Free { .. } => panic!("slot {} is written after it was freed", id.number()),
         }
@@ -140,6 +161,16 @@ mod tests {
         assert!(again[0] == ids[2] && again[1] == ids[1]);
         assert!(arena.insert(7) == Id::from_index(4));
         assert_eq!(arena.values().copied().collect::<Vec<_>>(), [0, 6, 5, 3, 7]);
+    }
+
+    #[test]
+    fn slots_are_found_in_every_block() {
+        let mut arena = Arena::new();
+        let ids: Vec<_> = (0..3 * BLOCK + 1).map(|value| arena.insert(value)).collect();
+        assert!(ids.iter().enumerate().all(|(value, &id)| arena[id] == value));
+        arena[ids[BLOCK]] = 7;
+        assert_eq!(arena.values().filter(|&&value| value == 7).count(), 2);
+        assert_eq!(arena.len(), 3 * BLOCK + 1);
     }
 
     #[test]
