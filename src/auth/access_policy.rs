@@ -4,9 +4,17 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::password_file::{Mismatch, PasswordFile};
+use super::scram::{self, ScramExchange};
+use super::scram_file::ScramFile;
 use super::{Authenticator, CertificateSubject, Credentials, Exchange, Identity, Refusal};
 use crate::packet::ReasonCode;
+
+/// Random bytes in the broker's half of a SCRAM nonce.
+const NONCE_BYTES: usize = 18;
 
 /// What of a client certificate is taken as the user name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub struct AccessPolicy {
     /// which then nobody has checked.
     pub allow_anonymous: bool,
     pub password_file: Option<Arc<PasswordFile>>,
+    /// Offers enhanced authentication with SCRAM-SHA-256; the user name is then the one in its messages.
+    pub scram: Option<Arc<ScramFile>>,
     pub certificate: CertificateAs,
 }
 
@@ -52,7 +62,12 @@ impl AccessPolicy {
                 Err(Refusal::new(ReasonCode::BadUserNameOrPassword, format!("user {user_name:?} sent no password")))
             }
             // As mosquitto does: where anybody gets in, a name that nobody can check does no harm.
-            (None, _) if self.allow_anonymous => Ok(()),
+            (None, _) if self.allow_anonymous && self.scram.is_none() => Ok(()),
+            // Else who knows a name of the SCRAM file could go by it without its password.
+            (None, _) if self.scram.is_some() => {
+                let reason = format!("user {user_name:?} must authenticate with {}", scram::METHOD);
+                Err(Refusal::new(ReasonCode::NotAuthorized, reason))
+            }
             (None, _) => {
                 let reason = format!("no password file is configured to check user {user_name:?}");
                 Err(Refusal::new(ReasonCode::NotAuthorized, reason))
@@ -84,8 +99,10 @@ impl Authenticator for AccessPolicy {
         compares && self.password_file.as_ref().is_some_and(|file| file.is_costly())
     }
 
-    fn begin(&self, _: &str, _: &Credentials) -> Option<Box<dyn Exchange>> {
-        None
+    fn begin(&self, method: &str, credentials: &Credentials) -> Option<Box<dyn Exchange>> {
+        let file = self.scram.as_ref().filter(|_| method == scram::METHOD)?;
+        let nonce = STANDARD.encode(rand::random::<[u8; NONCE_BYTES]>());
+        Some(Box::new(ScramExchange::new(Arc::clone(file), Arc::clone(&credentials.client_id), nonce)))
     }
 }
 
@@ -106,6 +123,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::auth::Step;
 
     fn credentials(user_name: Option<&str>, password: Option<&str>) -> Credentials {
         Credentials {
@@ -173,6 +191,44 @@ mod tests {
     fn beside_a_password_file_anonymous_clients_get_in_only_where_allowed() {
         check(&with_password_file(true), &credentials(None, None), Ok(None));
         check(&with_password_file(false), &credentials(None, None), Err(ReasonCode::NotAuthorized));
+    }
+
+    fn with_scram(allow_anonymous: bool) -> AccessPolicy {
+        let line = "alice:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+            WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+        let file = ScramFile::parse(Path::new("scram"), line.as_bytes()).unwrap();
+        AccessPolicy { allow_anonymous, scram: Some(Arc::new(file)), ..AccessPolicy::default() }
+    }
+
+    #[test]
+    fn enhanced_authentication_is_offered_by_its_exact_name_where_there_are_credentials() {
+        let (policy, client) = (with_scram(false), credentials(None, None));
+        assert!(policy.begin("SCRAM-SHA-256", &client).is_some());
+        for method in ["", "SCRAM-SHA-1", "SCRAM-SHA-256-PLUS", "scram-sha-256"] {
+            assert!(policy.begin(method, &client).is_none(), "{method}");
+        }
+        assert!(AccessPolicy::default().begin("SCRAM-SHA-256", &client).is_none());
+    }
+
+    #[test]
+    fn every_exchange_has_a_nonce_of_its_own() {
+        let challenge = || {
+            let mut exchange = with_scram(false).begin("SCRAM-SHA-256", &credentials(None, None)).unwrap();
+            match exchange.step(b"n,,n=alice,r=abc") {
+                Step::Continue(data) => String::from_utf8(data).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (first, second) = (challenge(), challenge());
+        assert!(first.starts_with("r=abc") && first.find(',').unwrap() == "r=abc".len() + 24, "{first}");
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn beside_a_scram_file_nobody_gets_a_user_name_without_proving_it() {
+        check(&with_scram(true), &credentials(Some("alice"), Some("pencil")), Err(ReasonCode::NotAuthorized));
+        check(&with_scram(true), &credentials(Some("eve"), None), Err(ReasonCode::NotAuthorized));
+        check(&with_scram(true), &credentials(None, None), Ok(None));
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod credential_lines;
 mod filter_sets;
 pub mod password_file;
 mod password_hash;
+mod scram;
+pub mod scram_file;
 
 pub use access_policy::{AccessPolicy, CertificateAs};
 pub use acl_file::AclFile;
@@ -29,6 +31,7 @@ pub use certificate::{CertificateError, CertificateSubject};
 pub use credential_lines::Edited;
 pub use password_file::PasswordFile;
 pub use password_hash::HashAlgorithm;
+pub use scram_file::ScramFile;
 
 /// Who connects, as far as is known before authentication.
 #[derive(Clone, Default)]
