@@ -1,0 +1,128 @@
+//! `midge check`: whether a broker would start with this configuration.
+
+use std::{io, io::Write, path::Path};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use midge::{
+    auth::{AclFile, AuthFileError, PasswordFile},
+    config::{AccessConfig, Config, ConfigError, ListenerConfig, Loaded, Transport},
+};
+
+use super::LayerArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  midge check -c /etc/midge/midge.toml
+      Before a reload or a restart.
+  MIDGE_LOG__FILTER=debug midge check -c midge.toml --listen 127.0.0.1:1883
+      With everything that `midge serve` would be given.
+
+Exit codes:
+  0  a broker would start with it
+  1  it has mistakes; standard error names file, line, key and what would be right
+  2  the command line was not understood";
+
+/// Say everything that is wrong with a configuration
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    layers: LayerArgs,
+}
+
+pub fn run(args: &CheckArgs) -> Result<()> {
+    let Loaded { config, ignored } = args.layers.layers().load().map_err(counted)?;
+    let problems = access_problems(&config);
+    if !problems.is_empty() {
+        bail!("{}", counted_lines(&problems.join("\n"), problems.len()));
+    }
+    let mut out = io::stdout().lock();
+    for name in ignored {
+        writeln!(out, "note: the variable {name} is no key and is left out")?;
+    }
+    for listener in &config.listeners {
+        writeln!(out, "{}", summary(listener))?;
+    }
+    writeln!(out, "the configuration is right")?;
+    Ok(())
+}
+
+fn counted(error: ConfigError) -> anyhow::Error {
+    match &error {
+        ConfigError::Invalid(problems) => anyhow::Error::msg(counted_lines(&error.to_string(), problems.len())),
+        ConfigError::Unreadable { .. } => error.into(),
+    }
+}
+
+fn counted_lines(lines: &str, count: usize) -> String {
+    let what = if count == 1 { "1 mistake" } else { &format!("{count} mistakes") };
+    format!("{what} in the configuration:\n{lines}")
+}
+
+/// What the files about users and their rights hold; each file once.
+fn access_problems(config: &Config) -> Vec<String> {
+    let mut problems: Vec<String> = Vec::new();
+    for AccessConfig { password_file, acl_file, .. } in config.listeners.iter().map(|listener| &listener.access) {
+        let checks = [problem(password_file, PasswordFile::load), problem(acl_file, AclFile::load)];
+        for problem in checks.into_iter().flatten() {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    problems
+}
+
+fn problem<T>(path: &Option<impl AsRef<Path>>, load: fn(&Path) -> Result<T, AuthFileError>) -> Option<String> {
+    load(path.as_ref()?.as_ref()).err().map(|error| error.to_string())
+}
+
+fn summary(listener: &ListenerConfig) -> String {
+    let ListenerConfig { name, addresses, transport, tls, .. } = listener;
+    let addresses = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let protocol = match (transport, tls.is_some()) {
+        (Transport::Tcp, false) => "MQTT",
+        (Transport::Tcp, true) => "MQTT over TLS",
+        (Transport::WebSocket, false) => "MQTT over WebSocket",
+        (Transport::WebSocket, true) => "MQTT over WebSocket and TLS",
+    };
+    let who = if listener.allows_anonymous() { "anonymous clients allowed" } else { "only clients with a name" };
+    format!("listener {name}: {addresses}, {protocol}, {who}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("midge.toml", text).unwrap()
+    }
+
+    #[test]
+    fn a_listener_is_summed_up_in_a_line() {
+        let text =
+            "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:8083\", \"[::1]:8083\"]\ntransport = \"websocket\"";
+        let expected = "listener web: 127.0.0.1:8083, [::1]:8083, MQTT over WebSocket, anonymous clients allowed";
+        assert_eq!(summary(&config(text).listeners[0]), expected);
+    }
+
+    #[test]
+    fn a_file_of_users_that_two_listeners_share_is_reported_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("passwd");
+        std::fs::write(&path, "alice:secret\n").unwrap();
+        let text = format!(
+            "access.password_file = {path:?}\n[[listener]]\naddress = \"127.0.0.1:1\"\n[[listener]]\naddress = \"127.0.0.1:2\""
+        );
+        let problems = access_problems(&config(&text));
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(problem.starts_with(&format!("{}:1: the password is not hashed", path.display())), "{problem}");
+    }
+
+    #[test]
+    fn mistakes_are_counted() {
+        let error = Config::parse("midge.toml", "a = 1\nb = 2").unwrap_err();
+        assert!(counted(error).to_string().starts_with("2 mistakes in the configuration:\nmidge.toml:1: a: unknown"));
+    }
+}

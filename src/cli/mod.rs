@@ -1,0 +1,80 @@
+//! The `midge` command: what can be typed, and what it teaches.
+//!
+//! Each subcommand is a file of this module. Flags that set keys of the configuration become a layer of it; nothing is
+//! decided here that a configuration file could not say.
+
+mod certs;
+mod check;
+mod layers;
+mod passwd;
+mod password_input;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use layers::LayerArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  midge check -c /etc/midge/midge.toml
+      Says everything that is wrong with a configuration, and what would be right.
+  midge passwd -c passwd alice
+      A password file with its first user; asks for the password.
+  midge certs certs --san broker.example.com
+      Certificates to try TLS with, and the commands that use them.
+
+Exit codes:
+  0  done
+  1  it could not be done; standard error says why
+  2  the command line was not understood";
+
+/// An MQTT 3.1, 3.1.1 and 5.0 broker.
+#[derive(Debug, Parser)]
+#[command(name = "midge", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::CheckArgs),
+    Passwd(passwd::PasswdArgs),
+    Certs(certs::CertsArgs),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Check(args) => check::run(&args),
+            Command::Passwd(args) => passwd::run(&args),
+            Command::Certs(args) => certs::run(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_examples_and_exit_codes_for_every_command() {
+        let mut command = Cli::command();
+        let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        let mut helps = vec![command.render_long_help().to_string()];
+        helps.extend(names.iter().map(|name| {
+            command.find_subcommand_mut(name).map(|command| command.render_long_help().to_string()).unwrap_or_default()
+        }));
+        for help in helps {
+            assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+        }
+    }
+}
