@@ -40,3 +40,17 @@ pub struct SubscribeOptions {
     pub retain_as_published: bool,
     pub retain_handling: RetainHandling,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // [MQTT-3.3.1-4]
+    #[test]
+    fn three_is_no_quality_of_service() {
+        assert_eq!(QoS::from_bits(3), None);
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            assert_eq!(QoS::from_bits(qos as u8), Some(qos));
+        }
+    }
+}

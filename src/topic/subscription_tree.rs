@@ -63,6 +63,20 @@ struct Reached<K, T> {
     next: usize,
 }
 
+impl<K, T> Reached<K, T> {
+    fn is_at_end_of(&self, node: &Node<K, T>) -> bool {
+        self.next > node.levels.as_bytes().len()
+    }
+
+    /// The place behind the next level within the node, if that is `level` or stands for it.
+    fn follow(self, node: &Node<K, T>, level: &str) -> Option<Self> {
+        let text = node.levels.as_bytes();
+        let end = level_end(text, self.next);
+        let wanted = &text[self.next..end];
+        (wanted == b"+" || wanted == level.as_bytes()).then_some(Reached { next: end + 1, ..self })
+    }
+}
+
 /// Ordinary topics lead to few places at a time.
 type Frontier<K, T> = SmallVec<[Reached<K, T>; 8]>;
 
@@ -139,13 +153,8 @@ impl<K, T> SubscriptionTree<K, T> {
             let level_hash = self.hasher.hash_one(level.as_bytes());
             for at in reached.drain(..) {
                 let node = &self.nodes[at.node];
-                let text = node.levels.as_bytes();
-                if at.next <= text.len() {
-                    let end = level_end(text, at.next);
-                    let wanted = &text[at.next..end];
-                    if wanted == b"+" || wanted == level.as_bytes() {
-                        next.push(Reached { next: end + 1, ..at });
-                    }
+                if !at.is_at_end_of(node) {
+                    next.extend(at.follow(node, level));
                     continue;
                 }
                 if wildcards {
@@ -165,7 +174,7 @@ impl<K, T> SubscriptionTree<K, T> {
         }
         for at in reached {
             let node = &self.nodes[at.node];
-            if at.next > node.levels.as_bytes().len() {
+            if at.is_at_end_of(node) {
                 self.visit(node.multi, &mut f);
                 self.visit(node.exact, &mut f);
             }
@@ -533,6 +542,15 @@ mod tests {
             assert_eq!(tree.remove(filter, &key), Some(()));
         }
         assert_eq!(tree.nodes.len(), 1);
+    }
+
+    #[test]
+    fn a_topic_of_a_million_levels_is_walked_once() {
+        let slashes = "/".repeat(1_000_000);
+        let mut tree = tree(&[&slashes, &("+/".repeat(1_000_000) + "#"), "/#"]);
+        assert_eq!(keys(&tree, &slashes), [0, 1, 2]);
+        assert_eq!(tree.remove(&slashes, &0), Some(()));
+        assert_eq!(keys(&tree, &slashes), [1, 2]);
     }
 
     // The worst case of matching: as many nodes are reached as there are filters, and every one of them matches.
