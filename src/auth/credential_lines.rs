@@ -49,7 +49,8 @@ fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// As loading reads a line: white space before the name does not count.
 fn is_of(line: &[u8], user: &str) -> bool {
-    line.trim_ascii_start().strip_prefix(user.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
+    let line = String::from_utf8_lossy(line);
+    line.trim_start().strip_prefix(user).is_some_and(|rest| rest.starts_with(':'))
 }
 
 /// Puts `line` in the place of the user's first one; were there several, which no loader accepts, the others go.
@@ -117,6 +118,8 @@ impl LockedFile {
     }
 
     fn write_as_original(&self, temporary: &Path, content: &[u8]) -> io::Result<()> {
+        // An editor that was killed may have left one; while this one holds the lock, nobody uses it.
+        let _ = fs::remove_file(temporary);
         let original = self.file.metadata()?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
         let made = file.metadata()?;
@@ -195,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_user_with_several_lines_gets_one() {
-        assert_eq!(edited("a:1\nb:2\n a:3\n", "a"), ("a:new\nb:2\n".to_owned(), Edited::Updated));
+        assert_eq!(edited("a:1\nb:2\n\u{a0}a:3\n", "a"), ("a:new\nb:2\n".to_owned(), Edited::Updated));
     }
 
     #[test]

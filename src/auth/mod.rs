@@ -15,10 +15,14 @@ use crate::packet::ReasonCode;
 mod access_policy;
 mod acl_file;
 mod acl_rule;
+#[cfg(test)]
+mod against_mosquitto;
 mod auth_file;
 mod certificate;
 mod credential_lines;
 mod filter_sets;
+#[cfg(test)]
+mod mutated_files;
 pub mod password_file;
 mod password_hash;
 mod scram;
