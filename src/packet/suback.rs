@@ -89,12 +89,12 @@ impl Default for ReasonCodes<'_> {
 }
 
 impl<'a> ReasonCodes<'a> {
-    pub fn from_list(list: &'a [ReasonCode]) -> ReasonCodes<'a> {
+    pub const fn from_list(list: &'a [ReasonCode]) -> ReasonCodes<'a> {
         ReasonCodes { source: Source::List(list) }
     }
 
     /// Reason codes as bytes; those that the standard does not define are passed over.
-    pub fn from_wire(bytes: &'a [u8]) -> ReasonCodes<'a> {
+    pub const fn from_wire(bytes: &'a [u8]) -> ReasonCodes<'a> {
         ReasonCodes { source: Source::Wire(bytes) }
     }
 

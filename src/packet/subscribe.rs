@@ -91,7 +91,7 @@ impl Default for SubscribeFilters<'_> {
 }
 
 impl<'a> SubscribeFilters<'a> {
-    pub fn from_list(list: &'a [(&'a str, SubscribeOptions)]) -> SubscribeFilters<'a> {
+    pub const fn from_list(list: &'a [(&'a str, SubscribeOptions)]) -> SubscribeFilters<'a> {
         SubscribeFilters { source: Source::List(list) }
     }
 

@@ -69,7 +69,7 @@ enum Source<'a> {
 }
 
 impl<'a> UnsubscribeFilters<'a> {
-    pub fn from_list(list: &'a [&'a str]) -> UnsubscribeFilters<'a> {
+    pub const fn from_list(list: &'a [&'a str]) -> UnsubscribeFilters<'a> {
         UnsubscribeFilters { source: Source::List(list) }
     }
 

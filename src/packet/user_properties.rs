@@ -27,11 +27,11 @@ impl Default for Source<'_> {
 
 impl<'a> UserProperties<'a> {
     /// Those among the properties of a packet; other properties are passed over.
-    pub fn from_raw(raw: &'a [u8]) -> UserProperties<'a> {
+    pub const fn from_raw(raw: &'a [u8]) -> UserProperties<'a> {
         UserProperties { source: Source::Raw(raw) }
     }
 
-    pub fn from_pairs(pairs: &'a [(&'a str, &'a str)]) -> UserProperties<'a> {
+    pub const fn from_pairs(pairs: &'a [(&'a str, &'a str)]) -> UserProperties<'a> {
         UserProperties { source: Source::Pairs(pairs) }
     }
 
