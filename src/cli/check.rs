@@ -5,7 +5,7 @@ use std::{io, io::Write, path::Path};
 use anyhow::{Result, bail};
 use clap::Args;
 use midge::{
-    auth::{AclFile, AuthFileError, PasswordFile},
+    auth::{AclFile, AuthFileError, PasswordFile, ScramFile},
     config::{AccessConfig, Config, ConfigError, ListenerConfig, Loaded, Transport},
 };
 
@@ -63,8 +63,13 @@ fn counted_lines(lines: &str, count: usize) -> String {
 /// What the files about users and their rights hold; each file once.
 fn access_problems(config: &Config) -> Vec<String> {
     let mut problems: Vec<String> = Vec::new();
-    for AccessConfig { password_file, acl_file, .. } in config.listeners.iter().map(|listener| &listener.access) {
-        let checks = [problem(password_file, PasswordFile::load), problem(acl_file, AclFile::load)];
+    for listener in &config.listeners {
+        let AccessConfig { password_file, scram_file, acl_file, .. } = &listener.access;
+        let checks = [
+            problem(password_file, PasswordFile::load),
+            problem(scram_file, ScramFile::load),
+            problem(acl_file, AclFile::load),
+        ];
         for problem in checks.into_iter().flatten() {
             if !problems.contains(&problem) {
                 problems.push(problem);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use midge::auth::{Edited, HashAlgorithm, password_file};
+use midge::auth::{Edited, HashAlgorithm, password_file, scram_file};
 
 use super::password_input;
 
@@ -17,6 +17,7 @@ Examples:
   midge passwd -D passwd bob           take bob out
   midge passwd --hash pbkdf2 passwd bob
                                        for a file that mosquitto 2.0 reads as well
+  midge passwd --scram -c scram alice  credentials for SCRAM-SHA-256, in a file of their own
 
 A running broker takes the file over on SIGHUP.
 
@@ -41,8 +42,13 @@ pub struct PasswdArgs {
     #[arg(short, long, requires = "password", conflicts_with = "delete")]
     batch: bool,
 
+    /// FILE holds SCRAM-SHA-256 credentials (the key `scram_file`), which clients of MQTT 5 use without ever sending the
+    /// password
+    #[arg(long)]
+    scram: bool,
+
     /// How the password is kept: argon2id is the strongest; mosquitto before 2.1 reads pbkdf2, before 2.0 sha512
-    #[arg(long, value_name = "NAME", default_value = "argon2id")]
+    #[arg(long, value_name = "NAME", default_value = "argon2id", conflicts_with = "scram")]
     hash: Hash,
 
     file: PathBuf,
@@ -78,7 +84,10 @@ pub fn run(args: &PasswdArgs) -> Result<()> {
 }
 
 fn delete(args: &PasswdArgs) -> Result<String> {
-    password_file::edit::delete(&args.file, &args.user)?;
+    match args.scram {
+        true => scram_file::edit::delete(&args.file, &args.user)?,
+        false => password_file::edit::delete(&args.file, &args.user)?,
+    }
     Ok(format!("{} is no longer in {}", args.user, args.file.display()))
 }
 
@@ -93,7 +102,11 @@ fn set(args: &PasswdArgs) -> Result<String> {
         Some(password) => password.clone().into_bytes(),
         None => password_input::read(user)?,
     };
-    let what = match password_file::edit::set(file, user, &password, args.hash.algorithm())? {
+    let edited = match args.scram {
+        true => scram_file::edit::set(file, user, &password, scram_file::edit::DEFAULT_ITERATIONS),
+        false => password_file::edit::set(file, user, &password, args.hash.algorithm()),
+    }?;
+    let what = match edited {
         Edited::Added => "is now in",
         Edited::Updated => "has a new password in",
     };
@@ -105,6 +118,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use clap::Parser;
+    use midge::auth::ScramFile;
 
     use super::*;
 
@@ -133,6 +147,17 @@ mod tests {
         assert_eq!(passwd("-D", &file, "alice"), Ok(format!("alice is no longer in {shown}")));
         let content = fs::read_to_string(&file).unwrap();
         assert!(content.starts_with("bob:$6$") && content.lines().count() == 1, "{content}");
+    }
+
+    #[test]
+    fn scram_credentials_come_and_go_in_a_file_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("scram");
+        passwd("--scram -c -b", &file, "alice one").unwrap();
+        assert_eq!(ScramFile::load(&file).unwrap().len(), 1);
+        passwd("--scram -D", &file, "alice").unwrap();
+        assert!(ScramFile::load(&file).unwrap().is_empty());
+        assert!(passwd("--scram --hash sha512 -b", &file, "alice one").unwrap_err().contains("cannot be used with"));
     }
 
     #[test]

@@ -117,7 +117,12 @@ fn steps(key: &str, separator: &str) -> Vec<Step> {
 
 fn setting<'a>(name: &'a str, value: &'a str) -> Option<(Vec<Step>, &'a str, &'a str)> {
     let key = name.strip_prefix(PREFIX).filter(|_| name != FILE_VARIABLE)?;
-    Some((steps(&key.to_lowercase(), "__"), name, value))
+    let mut path = steps(&key.to_lowercase(), "__");
+    if let Some(first @ Step::Index(_)) = path.first_mut() {
+        // The top level is no list.
+        *first = Step::Name(key.split("__").next()?.to_owned());
+    }
+    Some((path, name, value))
 }
 
 fn lay(tree: &mut Node, path: &[Step], value: &str, origin: Origin, problems: &mut Vec<Problem>) {
@@ -141,7 +146,7 @@ impl Node {
     fn set_item(&mut self, at: usize, rest: &[Step], node: Node) -> Result<(), String> {
         let mut items = match self.take_structure() {
             Value::Array(items) => items,
-            _ => Vec::new(),
+            _ => self.begin_anew(&node.origin),
         };
         if at == items.len() {
             items.push(Node { origin: node.origin.clone(), ..Node::empty() });
@@ -156,7 +161,7 @@ impl Node {
     fn set_entry(&mut self, name: &str, rest: &[Step], node: Node) -> Result<(), String> {
         let mut entries = match self.take_structure() {
             Value::Table(entries) => entries,
-            _ => Vec::new(),
+            _ => self.begin_anew(&node.origin),
         };
         let mut inner = match entries.iter().position(|(key, _)| key == name) {
             Some(at) => entries.swap_remove(at).1,
@@ -168,8 +173,15 @@ impl Node {
         outcome
     }
 
+    /// What the layer below wrote was of another kind; who is wrong is the stronger layer's affair.
+    fn begin_anew<T>(&mut self, origin: &Origin) -> Vec<T> {
+        self.origin = origin.clone();
+        Vec::new()
+    }
+
     fn take_structure(&mut self) -> Value {
-        std::mem::replace(self, Node::empty()).structured().value
+        let value = std::mem::replace(&mut self.value, Node::empty().value);
+        Node { origin: self.origin.clone(), value }.structured().value
     }
 
     fn remove(&mut self, name: &str) {

@@ -1,6 +1,7 @@
 //! What the configuration accepts, and the exact words in which it refuses.
 
 mod document;
+mod fuzz;
 mod layers;
 mod mistakes;
 
