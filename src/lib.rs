@@ -4,6 +4,8 @@
 
 pub mod auth;
 pub mod config;
+pub mod message;
 pub mod packet;
+pub mod router;
 pub mod telemetry;
 pub mod topic;

@@ -1,0 +1,328 @@
+//! The Application Message: immutable, one allocation, shared by every queue it stands in.
+//!
+//! Topic, forwarded properties and payload stand in one buffer behind a thin reference-counted pointer, so that a copy
+//! for one more subscriber costs a counter and eight bytes. Also here, since router and protocol both speak of them: a
+//! [`Delivery`] (one message on its way to one session), [`DropCause`] (why a copy did not arrive) and [`BrokerTime`]
+//! (the clock that every deadline counts in).
+
+use std::cell::RefCell;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use triomphe::ThinArc;
+
+use crate::topic::QoS;
+
+/// Milliseconds of broker time: never goes backwards, and a wall clock that jumps does not move it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BrokerTime(u64);
+
+impl BrokerTime {
+    /// Later than every deadline.
+    pub const NEVER: BrokerTime = BrokerTime(u64::MAX);
+
+    pub const fn from_millis(millis: u64) -> Self {
+        BrokerTime(millis)
+    }
+
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Saturates at [`BrokerTime::NEVER`].
+    pub fn after(self, duration: Duration) -> Self {
+        BrokerTime(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Saturates at [`BrokerTime::NEVER`].
+    pub fn after_secs(self, secs: u32) -> Self {
+        BrokerTime(self.0.saturating_add(u64::from(secs) * 1000))
+    }
+
+    /// Zero when `earlier` is not earlier.
+    pub fn since(self, earlier: BrokerTime) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Who published: a keyed hash of the client id, so that no local holds for retained messages too, without a string in
+/// every message. Zero is the broker itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PublisherId(pub u64);
+
+/// A shared-subscription group of this broker process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupId(pub NonZeroU32);
+
+/// What a message is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageParts<'a> {
+    /// Put in front of the topic: a listener's mount point, else empty.
+    pub topic_prefix: &'a str,
+    pub topic: &'a str,
+    /// Validated properties that every receiver gets unaltered.
+    pub forward: &'a [u8],
+    pub payload: &'a [u8],
+    pub qos: QoS,
+    pub retain: bool,
+    pub expires_at: BrokerTime,
+    pub publisher: PublisherId,
+}
+
+#[derive(Debug)]
+struct Header {
+    expires_at: BrokerTime,
+    publisher: PublisherId,
+    topic_len: u32,
+    forward_len: u32,
+    qos: QoS,
+    retain: bool,
+}
+
+/// An Application Message (section 1.2). Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Message(ThinArc<Header, u8>);
+
+thread_local! {
+    /// Where a message is put together before its one allocation; kept small between messages.
+    static ASSEMBLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the assembly buffer may keep between messages.
+const ASSEMBLY_BYTES_KEPT: usize = 64 * 1024;
+
+impl Message {
+    pub fn new(parts: &MessageParts<'_>) -> Self {
+        ASSEMBLY.with_borrow_mut(|buf| {
+            buf.clear();
+            buf.extend_from_slice(parts.topic_prefix.as_bytes());
+            buf.extend_from_slice(parts.topic.as_bytes());
+            let topic_len = buf.len();
+            buf.extend_from_slice(parts.forward);
+            buf.extend_from_slice(parts.payload);
+            let header = Header {
+                expires_at: parts.expires_at,
+                publisher: parts.publisher,
+                topic_len: topic_len as u32,
+                forward_len: parts.forward.len() as u32,
+                qos: parts.qos,
+                retain: parts.retain,
+            };
+            let message = Message(ThinArc::from_header_and_slice(header, buf));
+            if buf.capacity() > ASSEMBLY_BYTES_KEPT {
+                *buf = Vec::new();
+            }
+            message
+        })
+    }
+
+    fn header(&self) -> &Header {
+        &self.0.header.header
+    }
+
+    fn forward_start(&self) -> usize {
+        self.header().topic_len as usize
+    }
+
+    fn payload_start(&self) -> usize {
+        self.forward_start() + self.header().forward_len as usize
+    }
+
+    pub fn topic(&self) -> &str {
+        // The bytes came from a `&str`; checking them again costs less than it would to be wrong.
+        std::str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    pub fn topic_bytes(&self) -> &[u8] {
+        &self.0.slice[..self.forward_start()]
+    }
+
+    /// The properties that every receiver gets unaltered and in order ([MQTT-3.3.2-17], [MQTT-3.3.2-18]).
+    pub fn forward(&self) -> &[u8] {
+        &self.0.slice[self.forward_start()..self.payload_start()]
+    }
+
+    pub fn payload(&self) -> &[u8] {
+        &self.0.slice[self.payload_start()..]
+    }
+
+    /// The QoS it was published with.
+    pub fn qos(&self) -> QoS {
+        self.header().qos
+    }
+
+    /// The RETAIN flag it was published with.
+    pub fn retain(&self) -> bool {
+        self.header().retain
+    }
+
+    pub fn publisher(&self) -> PublisherId {
+        self.header().publisher
+    }
+
+    /// [`BrokerTime::NEVER`] without a Message Expiry Interval.
+    pub fn expires_at(&self) -> BrokerTime {
+        self.header().expires_at
+    }
+
+    pub fn is_expired(&self, now: BrokerTime) -> bool {
+        now >= self.header().expires_at
+    }
+
+    /// What is left of the Message Expiry Interval, in seconds, rounded up; `None` when there is none.
+    pub fn remaining_expiry(&self, now: BrokerTime) -> Option<u32> {
+        let expires_at = self.header().expires_at;
+        (expires_at != BrokerTime::NEVER)
+            .then(|| u32::try_from(expires_at.since(now).as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+
+    /// What it counts for in queue and retained limits: topic, properties, payload and its own overhead.
+    pub fn size(&self) -> usize {
+        self.0.slice.len() + OVERHEAD_BYTES
+    }
+}
+
+/// Header, counters and allocator slack of one message, and its place in a queue.
+const OVERHEAD_BYTES: usize = 96;
+
+/// Subscription Identifiers of the subscriptions that matched (section 3.3.2.3.8).
+#[derive(Clone, Debug, Default)]
+pub enum SubscriptionIds {
+    #[default]
+    None,
+    One(u32),
+    Many(ThinArc<(), u32>),
+}
+
+impl SubscriptionIds {
+    pub fn from_slice(ids: &[u32]) -> Self {
+        match ids {
+            [] => SubscriptionIds::None,
+            [id] => SubscriptionIds::One(*id),
+            many => SubscriptionIds::Many(ThinArc::from_header_and_slice((), many)),
+        }
+    }
+
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            SubscriptionIds::None => &[],
+            SubscriptionIds::One(id) => std::slice::from_ref(id),
+            SubscriptionIds::Many(ids) => &ids.slice,
+        }
+    }
+}
+
+/// One message on its way to one session.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub message: Message,
+    /// The QoS of this copy: the lower of the message's and the subscription's.
+    pub qos: QoS,
+    /// The RETAIN flag of this copy.
+    pub retain: bool,
+    pub subscription_ids: SubscriptionIds,
+    /// The group it was taken from, to which it may return.
+    pub group: Option<GroupId>,
+}
+
+/// Why one copy of a message did not arrive. The names are those of the metrics' label `cause`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DropCause {
+    /// The session's queue was full: its oldest unsent message, or the new one, went.
+    QueueFull,
+    /// QoS 0 for a client that is not connected.
+    Offline,
+    /// Its Message Expiry Interval passed before it was sent.
+    Expired,
+    /// Larger than the Maximum Packet Size of the client.
+    TooLarge,
+    /// The subscriber is the publisher and asked for no local.
+    NoLocal,
+    /// The receiver may not read this topic.
+    NotAuthorized,
+    /// No member of the shared subscription had room in its window, and the group's queue was full.
+    Window,
+    /// The session ended before it was sent or acknowledged.
+    SessionEnded,
+    /// The network connection ended before the kernel had taken a QoS 0 message.
+    ConnectionLost,
+    /// The receiver answered with an error reason code.
+    RefusedByReceiver,
+    /// An operator purged the queue.
+    Purged,
+}
+
+impl DropCause {
+    pub const ALL: [DropCause; 11] = [
+        DropCause::QueueFull,
+        DropCause::Offline,
+        DropCause::Expired,
+        DropCause::TooLarge,
+        DropCause::NoLocal,
+        DropCause::NotAuthorized,
+        DropCause::Window,
+        DropCause::SessionEnded,
+        DropCause::ConnectionLost,
+        DropCause::RefusedByReceiver,
+        DropCause::Purged,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            DropCause::QueueFull => "queue_full",
+            DropCause::Offline => "offline",
+            DropCause::Expired => "expired",
+            DropCause::TooLarge => "too_large",
+            DropCause::NoLocal => "no_local",
+            DropCause::NotAuthorized => "not_authorised",
+            DropCause::Window => "window",
+            DropCause::SessionEnded => "session_ended",
+            DropCause::ConnectionLost => "connection_lost",
+            DropCause::RefusedByReceiver => "refused_by_receiver",
+            DropCause::Purged => "purged",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(expires_at: BrokerTime) -> Message {
+        Message::new(&MessageParts {
+            topic_prefix: "site/",
+            topic: "plant/7",
+            forward: &[1, 1],
+            payload: b"21.5",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            expires_at,
+            publisher: PublisherId(9),
+        })
+    }
+
+    #[test]
+    fn a_message_gives_back_its_parts() {
+        let m = message(BrokerTime::NEVER);
+        assert_eq!((m.topic(), m.forward(), m.payload()), ("site/plant/7", &[1u8, 1][..], &b"21.5"[..]));
+        assert_eq!((m.qos(), m.retain(), m.publisher()), (QoS::AtLeastOnce, true, PublisherId(9)));
+        assert_eq!(m.remaining_expiry(BrokerTime::from_millis(5)), None);
+        assert!(!m.is_expired(BrokerTime::from_millis(u64::MAX - 1)));
+    }
+
+    #[test]
+    fn remaining_expiry_counts_down_and_rounds_up() {
+        let m = message(BrokerTime::from_millis(10_000));
+        assert_eq!(m.remaining_expiry(BrokerTime::from_millis(0)), Some(10));
+        assert_eq!(m.remaining_expiry(BrokerTime::from_millis(9_001)), Some(1));
+        assert!(!m.is_expired(BrokerTime::from_millis(9_999)));
+        assert!(m.is_expired(BrokerTime::from_millis(10_000)));
+    }
+
+    #[test]
+    fn a_delivery_stays_small() {
+        assert!(size_of::<Delivery>() <= 40, "{}", size_of::<Delivery>());
+        assert_eq!(size_of::<Message>(), 8);
+    }
+}

@@ -1,0 +1,37 @@
+//! What one turn of a driver gathers before it touches anything that others share: wake-ups, counts, cached matches.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::counters::{Counters, Counts};
+use super::subscriptions::MatchCache;
+use crate::message::BrokerTime;
+
+/// One thread's working state for publishing. Wake-ups and counts take effect at [`Batch::flush`], so a receiver is
+/// woken once for all that a turn has for it.
+#[derive(Default)]
+pub struct Batch {
+    /// When the turn began.
+    pub now: BrokerTime,
+    pub counts: Counts,
+    wakers: Vec<Waker>,
+    pub(super) matches: MatchCache,
+}
+
+impl Batch {
+    pub fn at(now: BrokerTime) -> Self {
+        Batch { now, ..Batch::default() }
+    }
+
+    pub(super) fn wake_later(&mut self, waker: Waker) {
+        self.wakers.push(waker);
+    }
+
+    /// Wakes everybody who got something and adds up the counts.
+    pub fn flush(&mut self, counters: &Arc<Counters>) {
+        counters.add(&mut self.counts);
+        for waker in self.wakers.drain(..) {
+            waker.wake();
+        }
+    }
+}

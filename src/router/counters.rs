@@ -1,0 +1,130 @@
+//! What became of every copy of every message.
+//!
+//! A copy is a message times a matching session (a shared group counts as one). At any quiet moment
+//! `matched = delivered + in flight + queued + dropped (by cause) + refused`; redeliveries are counted apart. Each
+//! thread counts into its own [`Counts`] and adds them to the shared [`Counters`] once a turn, so that a message costs
+//! no shared cache line.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::message::DropCause;
+
+const CAUSES: usize = DropCause::ALL.len();
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One thread's counts since they were last added up.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Copies dropped, by cause.
+            pub dropped: [u64; CAUSES],
+        }
+
+        /// Sums of all threads.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($name: AtomicU64,)*
+            dropped: [AtomicU64; CAUSES],
+        }
+
+        impl Counters {
+            /// Adds one thread's counts and sets them back to zero.
+            pub fn add(&self, counts: &mut Counts) {
+                $(if counts.$name != 0 { self.$name.fetch_add(std::mem::take(&mut counts.$name), Relaxed); })*
+                for (sum, n) in self.dropped.iter().zip(&mut counts.dropped) {
+                    if *n != 0 {
+                        sum.fetch_add(std::mem::take(n), Relaxed);
+                    }
+                }
+            }
+
+            pub fn snapshot(&self) -> Counts {
+                Counts {
+                    $($name: self.$name.load(Relaxed),)*
+                    dropped: std::array::from_fn(|i| self.dropped[i].load(Relaxed)),
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// PUBLISH packets received, by QoS.
+    received_qos0,
+    received_qos1,
+    received_qos2,
+    /// Bytes of payload in PUBLISH packets received.
+    received_payload_bytes,
+    /// Messages that matched no subscription.
+    no_subscriber,
+    /// Messages refused whole: the publisher was told, or its connection closed.
+    refused_messages,
+    /// Messages whose publisher was not allowed to publish to the topic.
+    not_authorised,
+    /// Copies that matched.
+    matched,
+    /// Copies of messages that were refused whole.
+    refused,
+    /// Copies delivered: QoS 0 handed to the kernel, QoS 1 PUBACKed, QoS 2 PUBCOMPed.
+    delivered_qos0,
+    delivered_qos1,
+    delivered_qos2,
+    /// Retained messages sent for subscriptions (they count as matched copies too).
+    retained_sent,
+    /// PUBLISH packets sent again after a reconnect.
+    redelivered,
+    /// PUBLISH packets written, by QoS, redeliveries included.
+    sent_qos0,
+    sent_qos1,
+    sent_qos2,
+    /// Bytes of payload in PUBLISH packets written.
+    sent_payload_bytes,
+    /// Packets and bytes on the wire, both ways.
+    packets_received,
+    packets_sent,
+    bytes_received,
+    bytes_sent,
+    /// Retained messages whose expiry passed.
+    retained_expired,
+    /// Sessions that ended by their expiry.
+    sessions_expired,
+    /// Network connections accepted by a listener.
+    connections_accepted,
+    /// CONNECT packets that were answered with success.
+    connections_made,
+    /// Connections closed because of bytes that are no MQTT, or break its rules.
+    protocol_errors,
+    /// CONNECT packets refused by authentication.
+    authentication_failures,
+}
+
+impl Counts {
+    pub fn drop_copy(&mut self, cause: DropCause) {
+        self.dropped[cause as usize] += 1;
+    }
+
+    pub fn dropped_sum(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    pub fn delivered_sum(&self) -> u64 {
+        self.delivered_qos0 + self.delivered_qos1 + self.delivered_qos2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adding_moves_counts_into_the_sums() {
+        let counters = Counters::default();
+        let mut counts = Counts { matched: 2, ..Counts::default() };
+        counts.drop_copy(DropCause::Window);
+        counters.add(&mut counts);
+        assert_eq!(counts, Counts::default());
+        let sums = counters.snapshot();
+        assert_eq!((sums.matched, sums.dropped_sum(), sums.dropped[DropCause::Window as usize]), (2, 1, 1));
+    }
+}

@@ -1,0 +1,530 @@
+//! The bounded queue between the publishers of messages and the one driver that owns a session.
+//!
+//! ```text
+//! publishers ──push──► [ queue: oldest … newest ] ──poll──► driver (only as much as its window and socket take)
+//! ```
+//! The mailbox belongs to the session, not to a connection: it stays while the session is parked. A message leaves it
+//! only when it can be sent at once, so the limits and the policy for a full queue always see every unsent message.
+//! Every copy that is pushed is either queued or counted as dropped by cause, here, where it is decided.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::batch::Batch;
+use super::shared_subscriptions::Group;
+use crate::message::{BrokerTime, Delivery, DropCause, PublisherId};
+use crate::topic::QoS;
+
+/// Names a session (or a shared group) in the subscription tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriberId(pub u64);
+
+/// What happens to a QoS 1 or 2 message for a session whose queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnQueueFull {
+    /// The session loses its oldest unsent message.
+    #[default]
+    DropOldest,
+    /// The session does not get the new message.
+    DropNewest,
+    /// The publisher is refused and nobody gets the message.
+    Refuse,
+    /// The session loses its oldest unsent message and its client is disconnected.
+    Disconnect,
+}
+
+/// Limits of one session's queue; they come from the listener that the session was made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    pub messages_max: u32,
+    pub bytes_max: u64,
+    pub on_full: OnQueueFull,
+    /// Also keep QoS 0 messages while the client is away.
+    pub queue_qos0: bool,
+}
+
+/// What somebody else wants of the driver that owns the session. Obeyed before anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Another connection has the same client id.
+    Takeover,
+    /// An operator, or the policy for a full queue, wants the client gone.
+    Kick(Kick),
+    /// The broker stops.
+    Shutdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kick {
+    /// By an operator; the session stays as its expiry says.
+    Disconnect,
+    /// By an operator; the session ends too.
+    Delete,
+    /// Its queue was full and the policy says disconnect.
+    SlowClient,
+}
+
+/// What a driver finds when it looks into its mailbox.
+#[derive(Debug, PartialEq, Eq)]
+pub enum MailboxEvent {
+    Control(Control),
+    /// Messages were moved out; others may wait for window or room.
+    Deliveries,
+    /// A shared group of this session has messages waiting, and there is window for them.
+    GroupsWaiting,
+}
+
+/// How many copies wait, and what was lost, for the operator's eyes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailboxStats {
+    pub queued: u64,
+    pub queued_bytes: u64,
+    pub inflight: u64,
+    pub dropped: u64,
+    pub online: bool,
+}
+
+pub struct Mailbox {
+    id: SubscriberId,
+    client_id: Arc<str>,
+    publisher: PublisherId,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    queue: VecDeque<Delivery>,
+    bytes: u64,
+    /// QoS 1 and 2 messages in `queue`.
+    queued_acked: u32,
+    reserved_messages: u32,
+    reserved_bytes: u64,
+    limits: QueueLimits,
+    /// QoS 1 and 2 messages sent and not acknowledged, as the driver last said.
+    inflight: u32,
+    /// The client's Receive Maximum (or the configured window of 3.x).
+    window: u32,
+    online: bool,
+    closed: bool,
+    waker: Option<Waker>,
+    control: Option<Control>,
+    groups: Vec<Arc<Group>>,
+    dropped: u64,
+    loss_logged_at: Option<BrokerTime>,
+    /// Nothing in `queue` expires before this.
+    earliest_expiry: BrokerTime,
+}
+
+/// What became of a pushed copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    Queued,
+    Dropped(DropCause),
+    /// The session has ended: it did not match after all.
+    Closed,
+}
+
+/// Losses of one client are logged at most this often, in milliseconds.
+const LOSS_LOG_INTERVAL_MS: u64 = 60_000;
+
+impl Mailbox {
+    pub fn new(id: SubscriberId, client_id: Arc<str>, publisher: PublisherId, limits: QueueLimits) -> Self {
+        let inner = Inner {
+            queue: VecDeque::new(),
+            bytes: 0,
+            queued_acked: 0,
+            reserved_messages: 0,
+            reserved_bytes: 0,
+            limits,
+            inflight: 0,
+            window: 0,
+            online: false,
+            closed: false,
+            waker: None,
+            control: None,
+            groups: Vec::new(),
+            dropped: 0,
+            loss_logged_at: None,
+            earliest_expiry: BrokerTime::NEVER,
+        };
+        Mailbox { id, client_id, publisher, inner: Mutex::new(inner) }
+    }
+
+    pub fn id(&self) -> SubscriberId {
+        self.id
+    }
+
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    /// What messages published by this session carry.
+    pub fn publisher(&self) -> PublisherId {
+        self.publisher
+    }
+
+    /// A driver has taken the session: from now on QoS 0 is queued too.
+    pub fn attach(&self, window: u32, inflight: u32) {
+        let mut inner = self.inner.lock();
+        inner.online = true;
+        inner.window = window;
+        inner.inflight = inflight;
+        inner.control = None;
+    }
+
+    /// The driver has let go. Returns unsent copies of shared subscriptions: others may take them.
+    pub fn detach(&self, inflight: u32, batch: &mut Batch) -> Vec<Delivery> {
+        let mut inner = self.inner.lock();
+        inner.online = false;
+        inner.waker = None;
+        inner.control = None;
+        inner.inflight = inflight;
+        inner.drop_unkept_qos0(batch);
+        inner.take_shared()
+    }
+
+    /// The session has ended: nothing is taken any more. Returns what was still queued.
+    pub fn close(&self) -> VecDeque<Delivery> {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.online = false;
+        inner.waker = None;
+        inner.groups = Vec::new();
+        inner.inflight = 0;
+        inner.bytes = 0;
+        inner.queued_acked = 0;
+        std::mem::take(&mut inner.queue)
+    }
+
+    /// Puts a copy in the queue, or drops this or another copy as the limits and the policy say.
+    pub(super) fn push(&self, delivery: Delivery, reserved: bool, batch: &mut Batch) -> Pushed {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Pushed::Closed;
+        }
+        batch.counts.matched += 1;
+        if reserved {
+            inner.release_reservation(&delivery);
+        }
+        if delivery.qos == QoS::AtMostOnce && !inner.online && !inner.limits.queue_qos0 {
+            batch.counts.drop_copy(DropCause::Offline);
+            return Pushed::Dropped(DropCause::Offline);
+        }
+        if inner.has_room(&delivery) || inner.make_room(&delivery, &self.client_id, batch) {
+            inner.append(delivery, batch);
+            return Pushed::Queued;
+        }
+        inner.lose(DropCause::QueueFull, &self.client_id, batch);
+        Pushed::Dropped(DropCause::QueueFull)
+    }
+
+    /// Puts a copy of a shared subscription in the queue if the client can have it now.
+    pub(super) fn try_push_shared(&self, delivery: Delivery, batch: &mut Batch) -> Result<(), Delivery> {
+        let mut inner = self.inner.lock();
+        let window_free = delivery.qos == QoS::AtMostOnce || inner.credit() > 0;
+        if inner.closed || !inner.online || !window_free || !inner.has_room(&delivery) {
+            return Err(delivery);
+        }
+        inner.append(delivery, batch);
+        Ok(())
+    }
+
+    /// Keeps room for a QoS 1 or 2 copy that is pushed later in the same call; false when the queue is full.
+    pub(super) fn reserve(&self, delivery: &Delivery) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return true;
+        }
+        if !inner.has_room(delivery) {
+            return false;
+        }
+        inner.reserved_messages += 1;
+        inner.reserved_bytes += delivery.message.size() as u64;
+        true
+    }
+
+    pub(super) fn unreserve(&self, delivery: &Delivery) {
+        self.inner.lock().release_reservation(delivery);
+    }
+
+    /// Whether a full queue refuses the publisher.
+    pub(super) fn refuses_when_full(&self) -> bool {
+        self.inner.lock().limits.on_full == OnQueueFull::Refuse
+    }
+
+    /// The driver's look into its mailbox: at most one event, and the waker kept when there is none.
+    ///
+    /// `inflight` is what the driver has in flight now; at most `bytes_max` bytes are moved into `into`, nothing when
+    /// `bytes_max` is 0 (the socket does not take more). Never more QoS 1 and 2 messages than the window has room for.
+    pub fn poll(&self, waker: &Waker, inflight: u32, bytes_max: u64, into: &mut VecDeque<Delivery>) -> Poll<MailboxEvent> {
+        let mut inner = self.inner.lock();
+        inner.inflight = inflight;
+        if let Some(control) = inner.control.take() {
+            return Poll::Ready(MailboxEvent::Control(control));
+        }
+        if bytes_max > 0 && inner.move_out(bytes_max, into) {
+            return Poll::Ready(MailboxEvent::Deliveries);
+        }
+        if bytes_max > 0 && inner.credit() > 0 && inner.groups.iter().any(|group| group.is_waiting()) {
+            return Poll::Ready(MailboxEvent::GroupsWaiting);
+        }
+        if !inner.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            inner.waker = Some(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// Wants something of the driver. False when nobody is attached.
+    pub fn signal(&self, control: Control) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.online {
+            return false;
+        }
+        // A takeover is never overwritten: the heir waits for the session.
+        if inner.control != Some(Control::Takeover) {
+            inner.control = Some(control);
+        }
+        if let Some(waker) = inner.waker.take() {
+            drop(inner);
+            waker.wake();
+        }
+        true
+    }
+
+    pub fn stats(&self) -> MailboxStats {
+        let inner = self.inner.lock();
+        MailboxStats {
+            queued: inner.queue.len() as u64,
+            queued_bytes: inner.bytes,
+            inflight: u64::from(inner.inflight),
+            dropped: inner.dropped,
+            online: inner.online,
+        }
+    }
+
+    /// The first unsent messages, for the operator's eyes.
+    pub fn peek(&self, limit: usize) -> Vec<Delivery> {
+        self.inner.lock().queue.iter().take(limit).cloned().collect()
+    }
+
+    /// Throws away every unsent message; returns how many.
+    pub fn purge(&self, batch: &mut Batch) -> usize {
+        let mut inner = self.inner.lock();
+        let purged = std::mem::take(&mut inner.queue).len();
+        inner.bytes = 0;
+        inner.queued_acked = 0;
+        inner.dropped += purged as u64;
+        batch.counts.dropped[DropCause::Purged as usize] += purged as u64;
+        purged
+    }
+
+    /// Drops messages that have expired; returns how many. For sessions that sleep.
+    pub fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) -> usize {
+        self.inner.lock().drop_expired(now, batch)
+    }
+
+    pub(super) fn join(&self, group: &Arc<Group>) {
+        let mut inner = self.inner.lock();
+        if !inner.groups.iter().any(|known| Arc::ptr_eq(known, group)) {
+            inner.groups.push(Arc::clone(group));
+        }
+    }
+
+    pub(super) fn leave(&self, group: &Arc<Group>) {
+        self.inner.lock().groups.retain(|known| !Arc::ptr_eq(known, group));
+    }
+
+    pub(super) fn groups(&self) -> Vec<Arc<Group>> {
+        self.inner.lock().groups.clone()
+    }
+
+    /// In flight and waiting, for the `least_in_flight` strategy.
+    pub(super) fn load(&self) -> u32 {
+        let inner = self.inner.lock();
+        inner.inflight + inner.queued_acked
+    }
+
+    /// A copy that came from a group to this session is counted here, not by the group.
+    pub(super) fn note_loss(&self, batch: &mut Batch) {
+        let mut inner = self.inner.lock();
+        inner.note_loss(&self.client_id, batch);
+    }
+}
+
+impl Inner {
+    fn credit(&self) -> u32 {
+        self.window.saturating_sub(self.inflight + self.queued_acked)
+    }
+
+    fn has_room(&self, delivery: &Delivery) -> bool {
+        let messages = self.queue.len() as u64 + u64::from(self.reserved_messages);
+        let bytes = self.bytes + self.reserved_bytes + delivery.message.size() as u64;
+        messages < u64::from(self.limits.messages_max) && bytes <= self.limits.bytes_max
+    }
+
+    fn release_reservation(&mut self, delivery: &Delivery) {
+        self.reserved_messages = self.reserved_messages.saturating_sub(1);
+        self.reserved_bytes = self.reserved_bytes.saturating_sub(delivery.message.size() as u64);
+    }
+
+    fn append(&mut self, delivery: Delivery, batch: &mut Batch) {
+        self.bytes += delivery.message.size() as u64;
+        self.earliest_expiry = self.earliest_expiry.min(delivery.message.expires_at());
+        self.queued_acked += u32::from(delivery.qos != QoS::AtMostOnce);
+        self.queue.push_back(delivery);
+        if let Some(waker) = self.waker.take() {
+            batch.wake_later(waker);
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Delivery> {
+        let delivery = if index == 0 { self.queue.pop_front() } else { self.queue.remove(index) }?;
+        self.bytes -= delivery.message.size() as u64;
+        self.queued_acked -= u32::from(delivery.qos != QoS::AtMostOnce);
+        Some(delivery)
+    }
+
+    /// Makes room for `delivery` by dropping older copies, where the policy allows that.
+    fn make_room(&mut self, delivery: &Delivery, client_id: &str, batch: &mut Batch) -> bool {
+        if delivery.message.size() as u64 > self.limits.bytes_max {
+            return false;
+        }
+        if self.drop_expired(batch.now, batch) > 0 && self.has_room(delivery) {
+            return true;
+        }
+        while !self.has_room(delivery) {
+            let victim = if delivery.qos == QoS::AtMostOnce { self.oldest_qos0() } else { self.oldest_by_policy() };
+            let Some(victim) = victim else { return false };
+            if self.remove(victim).is_none() {
+                return false;
+            }
+            self.lose(DropCause::QueueFull, client_id, batch);
+        }
+        if delivery.qos != QoS::AtMostOnce && self.limits.on_full == OnQueueFull::Disconnect && self.online {
+            self.control.get_or_insert(Control::Kick(Kick::SlowClient));
+        }
+        true
+    }
+
+    /// A QoS 0 message never displaces one that was promised.
+    fn oldest_qos0(&self) -> Option<usize> {
+        if self.queue.len() == self.queued_acked as usize {
+            return None;
+        }
+        self.queue.iter().position(|queued| queued.qos == QoS::AtMostOnce)
+    }
+
+    fn oldest_by_policy(&self) -> Option<usize> {
+        match self.limits.on_full {
+            OnQueueFull::DropOldest | OnQueueFull::Disconnect => (!self.queue.is_empty()).then_some(0),
+            // QoS 0 messages give way even where promised ones may not be dropped.
+            OnQueueFull::DropNewest | OnQueueFull::Refuse => self.oldest_qos0(),
+        }
+    }
+
+    fn lose(&mut self, cause: DropCause, client_id: &str, batch: &mut Batch) {
+        batch.counts.drop_copy(cause);
+        self.note_loss(client_id, batch);
+    }
+
+    fn note_loss(&mut self, client_id: &str, batch: &Batch) {
+        self.dropped += 1;
+        let due = self.loss_logged_at.is_none_or(|at| batch.now.since(at).as_millis() as u64 >= LOSS_LOG_INTERVAL_MS);
+        if due {
+            self.loss_logged_at = Some(batch.now);
+            tracing::warn!(client_id, dropped = self.dropped, queued = self.queue.len(), "queue full: messages are lost");
+        }
+    }
+
+    fn drop_expired(&mut self, now: BrokerTime, batch: &mut Batch) -> usize {
+        if now < self.earliest_expiry {
+            return 0;
+        }
+        let before = self.queue.len();
+        let (mut bytes, mut acked, mut earliest) = (0, 0, BrokerTime::NEVER);
+        self.queue.retain(|delivery| {
+            let expired = delivery.message.is_expired(now);
+            if !expired {
+                earliest = earliest.min(delivery.message.expires_at());
+            }
+            if expired {
+                bytes += delivery.message.size() as u64;
+                acked += u32::from(delivery.qos != QoS::AtMostOnce);
+            }
+            !expired
+        });
+        self.bytes -= bytes;
+        self.queued_acked -= acked;
+        self.earliest_expiry = earliest;
+        let expired = before - self.queue.len();
+        self.dropped += expired as u64;
+        batch.counts.dropped[DropCause::Expired as usize] += expired as u64;
+        expired
+    }
+
+    /// QoS 0 does not wait for a client that is away, unless it shall.
+    fn drop_unkept_qos0(&mut self, batch: &mut Batch) {
+        if self.limits.queue_qos0 || self.queue.len() == self.queued_acked as usize {
+            return;
+        }
+        let before = self.queue.len();
+        self.queue.retain(|delivery| delivery.qos != QoS::AtMostOnce);
+        self.bytes = self.queue.iter().map(|delivery| delivery.message.size() as u64).sum();
+        batch.counts.dropped[DropCause::Offline as usize] += (before - self.queue.len()) as u64;
+    }
+
+    fn take_shared(&mut self) -> Vec<Delivery> {
+        if self.groups.is_empty() {
+            return Vec::new();
+        }
+        let (shared, own): (Vec<_>, VecDeque<_>) = {
+            let mut shared = Vec::new();
+            let mut own = VecDeque::new();
+            for delivery in std::mem::take(&mut self.queue) {
+                if delivery.group.is_some() { shared.push(delivery) } else { own.push_back(delivery) }
+            }
+            (shared, own)
+        };
+        self.queue = own;
+        self.bytes -= shared.iter().map(|delivery| delivery.message.size() as u64).sum::<u64>();
+        self.queued_acked -= shared.iter().filter(|delivery| delivery.qos != QoS::AtMostOnce).count() as u32;
+        shared
+    }
+
+    /// Moves what may be sent now; true when anything was moved.
+    fn move_out(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
+        let window_free = self.window.saturating_sub(self.inflight);
+        if self.queue.is_empty() {
+            return false;
+        }
+        if self.queued_acked <= window_free && self.bytes <= bytes_max && into.is_empty() {
+            self.inflight += self.queued_acked;
+            self.queued_acked = 0;
+            self.bytes = 0;
+            *into = std::mem::take(&mut self.queue);
+            return true;
+        }
+        self.move_out_one_by_one(window_free, bytes_max, into)
+    }
+
+    fn move_out_one_by_one(&mut self, mut window_free: u32, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
+        let mut moved_bytes = 0;
+        while let Some(head) = self.queue.front() {
+            let acked = head.qos != QoS::AtMostOnce;
+            if (acked && window_free == 0) || moved_bytes >= bytes_max {
+                break;
+            }
+            moved_bytes += head.message.size() as u64;
+            if acked {
+                window_free -= 1;
+                self.inflight += 1;
+            }
+            if let Some(delivery) = self.remove(0) {
+                into.push_back(delivery);
+            }
+        }
+        moved_bytes > 0
+    }
+}

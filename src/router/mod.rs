@@ -1,0 +1,333 @@
+//! State that all connections share: subscriptions, shared subscriptions, retained messages, session slots, mailboxes.
+//!
+//! Everything here is sync and bounded. It never awaits, does no I/O and decodes no packet. Lock order, outermost
+//! first: a session slot, the shared groups, a group, a mailbox; the subscription tree and the retained messages are
+//! leaves that are never held while another lock is taken.
+
+mod batch;
+mod counters;
+mod housekeeping;
+mod mailbox;
+mod retained;
+mod sessions;
+mod shared_subscriptions;
+mod subscriptions;
+
+use std::hash::BuildHasher;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+pub use batch::Batch;
+pub use counters::{Counters, Counts};
+pub use housekeeping::Deadlines;
+pub use mailbox::{
+    Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId,
+};
+pub use retained::RetainedLimits;
+pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable, SessionView};
+pub use shared_subscriptions::{GroupLimits, ShareStrategy};
+
+use crate::message::{BrokerTime, Delivery, DropCause, Message, PublisherId};
+use crate::topic::{PageEnd, ParsedFilter, QoS, SubscribeOptions};
+use retained::RetainedMessages;
+use shared_subscriptions::{Given, Groups};
+use subscriptions::{Match, Matches, OwnMatch, Subscriptions, Target};
+
+/// What the router is told by the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterConfig {
+    pub retained: RetainedLimits,
+    pub group: GroupLimits,
+    pub share_strategy: ShareStrategy,
+}
+
+/// Why a message was refused as a whole: nobody got it, and a retained message stays as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    QueueFull,
+    RetainedFull,
+}
+
+/// What became of a published message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It matched this many subscriptions or groups; some copies may have been dropped, and counted.
+    Routed { matched: u32 },
+    Refused(Refused),
+}
+
+/// A subscription that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    /// It replaced one with the same filter.
+    pub existed: bool,
+    /// Retained messages before this version are to be replayed; later ones come live.
+    pub retained_before: u64,
+}
+
+pub struct Router {
+    subscriptions: Subscriptions,
+    groups: Groups,
+    retained: RetainedMessages,
+    counters: Arc<Counters>,
+    last_subscriber: AtomicU64,
+    publisher_hash: foldhash::quality::RandomState,
+}
+
+impl Router {
+    pub fn new(config: &RouterConfig) -> Self {
+        Router {
+            subscriptions: Subscriptions::new(),
+            groups: Groups::new(config.share_strategy, config.group),
+            retained: RetainedMessages::new(config.retained),
+            counters: Arc::new(Counters::default()),
+            last_subscriber: AtomicU64::new(0),
+            publisher_hash: foldhash::quality::RandomState::default(),
+        }
+    }
+
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    fn next_subscriber(&self) -> SubscriberId {
+        SubscriberId(self.last_subscriber.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// A mailbox for a new session.
+    pub fn mailbox(&self, client_id: &Arc<str>, limits: QueueLimits) -> Arc<Mailbox> {
+        let publisher = PublisherId(self.publisher_hash.hash_one(client_id).max(1));
+        Arc::new(Mailbox::new(self.next_subscriber(), Arc::clone(client_id), publisher, limits))
+    }
+
+    /// Wakes and counts what a turn has gathered.
+    pub fn flush(&self, batch: &mut Batch) {
+        batch.flush(&self.counters);
+    }
+
+    /// Gives a message to everybody it is for.
+    pub fn publish(&self, message: &Message, batch: &mut Batch) -> Outcome {
+        // Drawn before the match, see `retained`.
+        let version = message.retain().then(|| self.retained.draw_version());
+        let matches = self.subscriptions.matches(message.topic(), &mut batch.matches);
+        if version.is_some() && !self.retained.has_room(message) {
+            return refuse(Refused::RetainedFull, batch);
+        }
+        if matches.may_refuse && message.qos() != QoS::AtMostOnce && !reserve_all(&matches, message) {
+            batch.counts.matched += matches.copies();
+            batch.counts.refused += matches.copies();
+            return refuse(Refused::QueueFull, batch);
+        }
+        let outcome = push_all(&matches, message, batch);
+        if let (Some(version), Outcome::Routed { .. }) = (version, outcome) {
+            self.retained.set(message, version);
+        }
+        outcome
+    }
+
+    /// Subscribes a session; `filter` may begin with `$share/`.
+    pub fn subscribe(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        filter: ParsedFilter<'_>,
+        options: SubscribeOptions,
+        id: Option<NonZeroU32>,
+    ) -> Subscribed {
+        let existed = match filter.share {
+            None => {
+                let target = Target::Session { mailbox: Arc::clone(mailbox), options, id };
+                self.subscriptions.insert(filter.filter, mailbox.id(), target)
+            }
+            Some(share) => {
+                let joined =
+                    self.groups.join((share, filter.filter), mailbox, (options, id), || self.next_subscriber());
+                if joined.is_new_group {
+                    let key = joined.group.key();
+                    self.subscriptions.insert(filter.filter, key, Target::Group(joined.group));
+                }
+                joined.replaced
+            }
+        };
+        Subscribed { existed, retained_before: self.retained.version() }
+    }
+
+    /// False when there was no such subscription.
+    pub fn unsubscribe(&self, mailbox: &Arc<Mailbox>, filter: ParsedFilter<'_>, batch: &mut Batch) -> bool {
+        let Some(share) = filter.share else {
+            return self.subscriptions.remove(filter.filter, mailbox.id());
+        };
+        let (was_member, emptied) = self.groups.leave((share, filter.filter), mailbox, batch);
+        if let Some(group) = emptied {
+            self.subscriptions.remove(group.filter(), group.key());
+        }
+        was_member
+    }
+
+    /// Copies that a session can no longer deliver: those of shared subscriptions go to other members, the rest is
+    /// counted as lost with the session.
+    pub fn hand_back(&self, deliveries: impl IntoIterator<Item = Delivery>, batch: &mut Batch) {
+        for delivery in deliveries {
+            match delivery.group.and_then(|id| self.groups.by_id(id)) {
+                Some(group) => group.take_back(std::iter::once(delivery), batch),
+                None => batch.counts.drop_copy(DropCause::SessionEnded),
+            }
+        }
+    }
+
+    /// Moves messages that wait in this session's groups to members with room.
+    pub fn pull_shared(&self, mailbox: &Mailbox, batch: &mut Batch) {
+        for group in mailbox.groups() {
+            if group.is_waiting() {
+                group.pull(batch);
+            }
+        }
+    }
+
+    /// Retained messages for a subscription, a bounded number after the topic `after`.
+    pub fn retained_page(
+        &self,
+        filter: &str,
+        after: Option<&str>,
+        limit: usize,
+        before_version: u64,
+        now: BrokerTime,
+        give: impl FnMut(&Message),
+    ) -> PageEnd {
+        self.retained.page(filter, after, limit, (before_version, now), give)
+    }
+
+    /// Any version: for looking at what is retained now.
+    pub const ANY_VERSION: u64 = u64::MAX;
+
+    pub fn remove_retained(&self, topic: &str) -> bool {
+        self.retained.remove(topic)
+    }
+
+    /// Removes expired retained messages and expired messages that wait in groups; returns when to look again.
+    pub fn sweep(&self, batch: &mut Batch) -> BrokerTime {
+        self.groups.drop_expired(batch.now, batch);
+        let (removed, next) = self.retained.sweep(batch.now);
+        batch.counts.retained_expired += removed;
+        next
+    }
+
+    pub fn retained_len(&self) -> usize {
+        self.retained.len()
+    }
+
+    pub fn retained_bytes(&self) -> u64 {
+        self.retained.bytes()
+    }
+
+    /// Subscriptions, a shared one counted once a member.
+    pub fn subscriptions_len(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    pub fn shared_subscriptions_len(&self) -> usize {
+        self.groups.members()
+    }
+
+    /// Messages that wait in shared groups for a member with room.
+    pub fn group_queued(&self) -> u64 {
+        self.groups.queued()
+    }
+}
+
+fn refuse(why: Refused, batch: &mut Batch) -> Outcome {
+    batch.counts.refused_messages += 1;
+    Outcome::Refused(why)
+}
+
+/// Keeps room in every session that wants the publisher refused; all or nothing.
+fn reserve_all(matches: &Matches, message: &Message) -> bool {
+    let mut reserved: Vec<(&Match, Delivery)> = Vec::new();
+    for found in matches.sessions.iter().filter(|found| found.mailbox.refuses_when_full()) {
+        let Some(delivery) = found.delivery(message) else { continue };
+        if delivery.qos == QoS::AtMostOnce {
+            continue;
+        }
+        if !found.mailbox.reserve(&delivery) {
+            for (found, delivery) in reserved {
+                found.mailbox.unreserve(&delivery);
+            }
+            return false;
+        }
+        reserved.push((found, delivery));
+    }
+    true
+}
+
+fn push_all(matches: &Matches, message: &Message, batch: &mut Batch) -> Outcome {
+    let (mut matched, mut full_sessions, mut full_groups) = (0, 0, 0);
+    for found in &matches.sessions {
+        let pushed = found.push(message, matches.may_refuse, batch);
+        matched += u32::from(pushed != Pushed::Closed);
+        full_sessions += u32::from(pushed == Pushed::Dropped(DropCause::QueueFull));
+    }
+    for group in &matches.groups {
+        let given = group.give(message, batch);
+        matched += u32::from(given != Given::Closed);
+        full_groups += u32::from(given == Given::Dropped(DropCause::Window));
+    }
+    batch.counts.no_subscriber += u64::from(matched == 0);
+    if matched == 0 || message.qos() == QoS::AtMostOnce || full_sessions + full_groups < matched {
+        return Outcome::Routed { matched };
+    }
+    // Nobody could take it, so the publisher is told, and the copies count as refused instead of dropped.
+    batch.counts.dropped[DropCause::QueueFull as usize] -= u64::from(full_sessions);
+    batch.counts.dropped[DropCause::Window as usize] -= u64::from(full_groups);
+    batch.counts.refused += u64::from(matched);
+    refuse(Refused::QueueFull, batch)
+}
+
+impl Matches {
+    fn copies(&self) -> u64 {
+        (self.sessions.len() + self.groups.len()) as u64
+    }
+}
+
+impl Match {
+    /// `None` when the session published the message itself and asked for no local ([MQTT-3.8.3-3]).
+    fn delivery(&self, message: &Message) -> Option<Delivery> {
+        if self.no_local && message.publisher() == self.mailbox.publisher() {
+            return self.own.as_ref().map(|own| own.delivery(message));
+        }
+        Some(delivery(message, self.qos, self.retain_as_published, &self.ids))
+    }
+
+    fn push(&self, message: &Message, reserved: bool, batch: &mut Batch) -> Pushed {
+        let Some(delivery) = self.delivery(message) else {
+            batch.counts.matched += 1;
+            batch.counts.drop_copy(DropCause::NoLocal);
+            return Pushed::Dropped(DropCause::NoLocal);
+        };
+        let reserved = reserved
+            && message.qos() != QoS::AtMostOnce
+            && delivery.qos != QoS::AtMostOnce
+            && self.mailbox.refuses_when_full();
+        self.mailbox.push(delivery, reserved, batch)
+    }
+}
+
+impl OwnMatch {
+    fn delivery(&self, message: &Message) -> Delivery {
+        delivery(message, self.qos, self.retain_as_published, &self.ids)
+    }
+}
+
+fn delivery(
+    message: &Message,
+    qos: QoS,
+    retain_as_published: bool,
+    ids: &crate::message::SubscriptionIds,
+) -> Delivery {
+    Delivery {
+        message: message.clone(),
+        qos: qos.min(message.qos()),                      // [MQTT-3.8.4-8]
+        retain: retain_as_published && message.retain(), // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        subscription_ids: ids.clone(),
+        group: None,
+    }
+}

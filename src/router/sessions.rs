@@ -1,0 +1,302 @@
+//! Who owns which session: client id to slot.
+//!
+//! ```text
+//!            claim                    release(Some)
+//!   (none) ────────► Live ──────────────────────────► Parked ──claim──► Live
+//!                     │ claim by another connection       │ take (expiry, operator)
+//!                     ▼                                   ▼
+//!                   Moving ──release──► arrived ──poll──► Live (the heir)
+//! ```
+//! A session `S` has exactly one owner: its driver, or its slot here; the table never looks into it. Every claim draws
+//! a new generation, so that a deadline or a driver that has been overtaken can tell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use super::mailbox::{Control, Mailbox};
+
+/// Facts of the network connection that has, or last had, a session: for operators.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    pub peer: String,
+    pub listener: Arc<str>,
+    /// `MQTT 5.0` and the like.
+    pub protocol: &'static str,
+    pub user_name: Option<Arc<str>>,
+    /// Seconds; 0 is off.
+    pub keep_alive: u16,
+    pub clean_start: bool,
+    /// Seconds; `u32::MAX` is for ever.
+    pub session_expiry_interval: u32,
+    /// Seconds since the Unix epoch.
+    pub connected_at: u64,
+}
+
+/// Identifies one ownership of one slot.
+pub type Generation = u64;
+
+/// What a claim gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claimed<S> {
+    /// There was no session.
+    New,
+    /// A parked session, or one that another connection has handed over.
+    Resumed(S),
+    /// Yet another connection has claimed the client id since.
+    Superseded,
+}
+
+pub struct SessionTable<S> {
+    slots: DashMap<Arc<str>, Slot<S>, foldhash::fast::RandomState>,
+    generations: AtomicU64,
+}
+
+struct Slot<S> {
+    generation: Generation,
+    state: State<S>,
+    mailbox: Option<Arc<Mailbox>>,
+    facts: Option<Arc<ConnectionFacts>>,
+}
+
+enum State<S> {
+    Live,
+    Moving { owner: Generation, arrived: Option<Option<S>>, waker: Option<Waker>, has_heir: bool },
+    Parked(S),
+}
+
+/// What became of a session that its driver let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Parked under this generation: deadlines count from now.
+    Parked(Generation),
+    /// An heir has it, or there is nothing left.
+    Gone,
+}
+
+/// An operator's look at one slot.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    pub client_id: Arc<str>,
+    pub connected: bool,
+    pub mailbox: Option<Arc<Mailbox>>,
+    pub facts: Option<Arc<ConnectionFacts>>,
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mailbox({})", self.client_id())
+    }
+}
+
+impl<S> Default for SessionTable<S> {
+    fn default() -> Self {
+        SessionTable { slots: DashMap::default(), generations: AtomicU64::new(1) }
+    }
+}
+
+impl<S> SessionTable<S> {
+    fn next_generation(&self) -> Generation {
+        self.generations.fetch_add(1, Relaxed)
+    }
+
+    /// Claims the client id for a new connection. Pending when another driver must hand the session over first:
+    /// then ask [`SessionTable::poll_claim`] with the generation.
+    pub fn claim(&self, client_id: &Arc<str>) -> (Generation, Poll<Claimed<S>>) {
+        let generation = self.next_generation();
+        match self.slots.entry(Arc::clone(client_id)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Slot { generation, state: State::Live, mailbox: None, facts: None });
+                (generation, Poll::Ready(Claimed::New))
+            }
+            Entry::Occupied(mut occupied) => (generation, occupied.get_mut().claim(generation)),
+        }
+    }
+
+    pub fn poll_claim(&self, client_id: &Arc<str>, generation: Generation, cx: &mut Context<'_>) -> Poll<Claimed<S>> {
+        let Some(mut slot) = self.slots.get_mut(client_id) else { return Poll::Ready(Claimed::Superseded) };
+        if slot.generation != generation {
+            return Poll::Ready(Claimed::Superseded);
+        }
+        match &mut slot.state {
+            State::Moving { arrived, waker, .. } => match arrived.take() {
+                None => {
+                    *waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+                Some(session) => {
+                    slot.state = State::Live;
+                    Poll::Ready(session.map_or(Claimed::New, Claimed::Resumed))
+                }
+            },
+            State::Live | State::Parked(_) => Poll::Ready(Claimed::Superseded),
+        }
+    }
+
+    /// Puts the mailbox and facts of the claimed session where others find them. False when the client id has been
+    /// claimed again already: then release at once.
+    pub fn attach(
+        &self,
+        client_id: &str,
+        generation: Generation,
+        mailbox: &Arc<Mailbox>,
+        facts: ConnectionFacts,
+    ) -> bool {
+        let Some(mut slot) = self.slots.get_mut(client_id) else { return false };
+        slot.mailbox = Some(Arc::clone(mailbox));
+        slot.facts = Some(Arc::new(facts));
+        slot.generation == generation
+    }
+
+    /// Lets go of a session: `None` when it has ended. Parks it, or hands it to the heir.
+    pub fn release(&self, client_id: &str, generation: Generation, session: Option<S>) -> Released {
+        let Some(mut slot) = self.slots.get_mut(client_id) else { return Released::Gone };
+        match &mut slot.state {
+            State::Live if slot.generation == generation => match session {
+                Some(session) => {
+                    slot.state = State::Parked(session);
+                    Released::Parked(generation)
+                }
+                None => {
+                    drop(slot);
+                    self.remove(client_id, generation);
+                    Released::Gone
+                }
+            },
+            State::Moving { owner, has_heir, .. } if *owner == generation && !*has_heir => {
+                let kept = session.is_some();
+                let current = slot.generation;
+                slot.state = session.map_or(State::Live, State::Parked);
+                drop(slot);
+                if !kept {
+                    self.remove(client_id, current);
+                    return Released::Gone;
+                }
+                Released::Parked(current)
+            }
+            State::Moving { owner, arrived, waker, .. } if *owner == generation => {
+                *arrived = Some(session);
+                let waker = waker.take();
+                drop(slot);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                Released::Gone
+            }
+            _ => Released::Gone,
+        }
+    }
+
+    fn remove(&self, client_id: &str, generation: Generation) {
+        self.slots.remove_if(client_id, |_, slot| slot.generation == generation && matches!(slot.state, State::Live));
+    }
+
+    /// An heir that goes away before the session has arrived. Returns the session if it had arrived after all.
+    pub fn abandon(&self, client_id: &str, generation: Generation) -> Option<(Generation, Poll<Option<S>>)> {
+        let mut slot = self.slots.get_mut(client_id)?;
+        if slot.generation != generation {
+            return None;
+        }
+        match &mut slot.state {
+            State::Moving { arrived, has_heir, .. } => match arrived.take() {
+                Some(session) => {
+                    slot.state = State::Live;
+                    Some((generation, Poll::Ready(session)))
+                }
+                None => {
+                    *has_heir = false;
+                    None
+                }
+            },
+            State::Live | State::Parked(_) => None,
+        }
+    }
+
+    /// Takes a parked session out, if it is still the one of that generation.
+    pub fn take_parked(&self, client_id: &str, generation: Generation) -> Option<S> {
+        let (_, slot) = self.slots.remove_if(client_id, |_, slot| {
+            slot.generation == generation && matches!(slot.state, State::Parked(_))
+        })?;
+        match slot.state {
+            State::Parked(session) => Some(session),
+            State::Live | State::Moving { .. } => None,
+        }
+    }
+
+    /// Looks at a parked session in its slot, if it is still the one of that generation.
+    pub fn with_parked<R>(&self, client_id: &str, generation: Generation, look: impl FnOnce(&mut S) -> R) -> Option<R> {
+        let mut slot = self.slots.get_mut(client_id)?;
+        match &mut slot.state {
+            State::Parked(session) if slot.generation == generation => Some(look(session)),
+            _ => None,
+        }
+    }
+
+    /// The generation of a parked session.
+    pub fn parked_generation(&self, client_id: &str) -> Option<Generation> {
+        let slot = self.slots.get(client_id)?;
+        matches!(slot.state, State::Parked(_)).then_some(slot.generation)
+    }
+
+    pub fn contains(&self, client_id: &str) -> bool {
+        self.slots.contains_key(client_id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn view(&self, client_id: &str) -> Option<SessionView> {
+        self.slots.get(client_id).map(|slot| slot.view(slot.key()))
+    }
+
+    /// A picture of all slots; for operators and shutdown, not for hot paths.
+    pub fn views(&self) -> Vec<SessionView> {
+        self.slots.iter().map(|slot| slot.view(slot.key())).collect()
+    }
+}
+
+impl<S> Slot<S> {
+    fn claim(&mut self, generation: Generation) -> Poll<Claimed<S>> {
+        let previous = std::mem::replace(&mut self.generation, generation);
+        match std::mem::replace(&mut self.state, State::Live) {
+            State::Parked(session) => Poll::Ready(Claimed::Resumed(session)),
+            State::Live => {
+                self.state = State::Moving { owner: previous, arrived: None, waker: None, has_heir: true };
+                if let Some(mailbox) = &self.mailbox {
+                    mailbox.signal(Control::Takeover);
+                }
+                Poll::Pending
+            }
+            // The heir before us sees the new generation and goes.
+            State::Moving { owner, arrived, waker, .. } => {
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                match arrived {
+                    Some(session) => Poll::Ready(session.map_or(Claimed::New, Claimed::Resumed)),
+                    None => {
+                        self.state = State::Moving { owner, arrived: None, waker: None, has_heir: true };
+                        Poll::Pending
+                    }
+                }
+            }
+        }
+    }
+
+    fn view(&self, client_id: &Arc<str>) -> SessionView {
+        SessionView {
+            client_id: Arc::clone(client_id),
+            connected: !matches!(self.state, State::Parked(_)),
+            mailbox: self.mailbox.clone(),
+            facts: self.facts.clone(),
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Shared subscriptions (section 4.8.2): one copy of a message goes to one member of the group.
+//!
+//! A member takes a message only when it is connected and has room in its window; with no such member the message waits
+//! in the group's one bounded queue, from which members pull when they acknowledge. Copies of QoS 1 in flight and copies
+//! not yet sent come back here when the member's session ends; a QoS 2 delivery that has started never moves
+//! ([MQTT-4.8.2-5]). Order is not promised here ([MQTT-4.6.0-6]).
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use parking_lot::Mutex;
+
+use super::batch::Batch;
+use super::mailbox::{Mailbox, SubscriberId};
+use crate::message::{BrokerTime, Delivery, DropCause, GroupId, Message, SubscriptionIds};
+use crate::topic::{QoS, SubscribeOptions};
+
+/// How a group chooses the member that gets a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShareStrategy {
+    #[default]
+    RoundRobin,
+    Random,
+    /// The same member as long as it can take messages.
+    Sticky,
+    /// By a hash of the publisher's client id.
+    HashClientId,
+    /// By a hash of the topic.
+    HashTopic,
+    /// The member with the fewest messages in flight.
+    LeastInFlight,
+}
+
+/// Bounds of the queue of messages that no member can take now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupLimits {
+    pub messages_max: u32,
+    pub bytes_max: u64,
+}
+
+pub(crate) struct Group {
+    id: GroupId,
+    key: SubscriberId,
+    share: Box<str>,
+    filter: Box<str>,
+    strategy: ShareStrategy,
+    limits: GroupLimits,
+    inner: Mutex<Inner>,
+    /// Messages in the queue, or about to be: members look here without the lock.
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Inner {
+    members: Vec<Member>,
+    next: usize,
+    queue: VecDeque<(Message, QoS)>,
+    bytes: u64,
+}
+
+struct Member {
+    mailbox: Arc<Mailbox>,
+    options: SubscribeOptions,
+    id: Option<NonZeroU32>,
+}
+
+/// What became of a message given to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    Taken,
+    Dropped(DropCause),
+    /// The last member has left: it did not match after all.
+    Closed,
+}
+
+impl Group {
+    fn new(id: GroupId, key: SubscriberId, share: &str, filter: &str, strategy: ShareStrategy, limits: GroupLimits) -> Self {
+        Group {
+            id,
+            key,
+            share: share.into(),
+            filter: filter.into(),
+            strategy,
+            limits,
+            inner: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn key(&self) -> SubscriberId {
+        self.key
+    }
+
+    pub(super) fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(SeqCst) > 0
+    }
+
+    /// Gives one message to one member, or keeps it for whoever has room next.
+    pub(super) fn give(&self, message: &Message, batch: &mut Batch) -> Given {
+        let mut inner = self.inner.lock();
+        if inner.members.is_empty() {
+            return Given::Closed;
+        }
+        batch.counts.matched += 1;
+        if inner.queue.is_empty() && self.offer(&mut inner, message, message.qos(), batch) {
+            return Given::Taken;
+        }
+        // Raised before the second look: a member that frees its window in between sees it and comes for the lock.
+        self.waiting.fetch_add(1, SeqCst);
+        if inner.queue.is_empty() && self.offer(&mut inner, message, message.qos(), batch) {
+            self.waiting.fetch_sub(1, SeqCst);
+            return Given::Taken;
+        }
+        let kept = self.keep(&mut inner, message, message.qos());
+        if let Given::Dropped(cause) = kept {
+            self.waiting.fetch_sub(1, SeqCst);
+            batch.counts.drop_copy(cause);
+        }
+        kept
+    }
+
+    /// Takes back copies that a member cannot deliver any more; what finds no place is counted as dropped.
+    pub(super) fn take_back(&self, deliveries: impl Iterator<Item = Delivery>, batch: &mut Batch) {
+        let mut inner = self.inner.lock();
+        for delivery in deliveries {
+            let (message, qos) = (delivery.message, delivery.qos);
+            self.waiting.fetch_add(1, SeqCst);
+            if self.offer(&mut inner, &message, qos, batch) {
+                self.waiting.fetch_sub(1, SeqCst);
+            } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos) {
+                self.waiting.fetch_sub(1, SeqCst);
+                batch.counts.drop_copy(cause);
+            }
+        }
+    }
+
+    /// Moves waiting messages to whoever has room now.
+    pub(super) fn pull(&self, batch: &mut Batch) {
+        let mut inner = self.inner.lock();
+        while let Some((message, qos)) = inner.queue.front().cloned() {
+            let expired = message.is_expired(batch.now);
+            if !expired && !self.offer(&mut inner, &message, qos, batch) {
+                break;
+            }
+            inner.queue.pop_front();
+            inner.bytes -= message.size() as u64;
+            self.waiting.fetch_sub(1, SeqCst);
+            if expired {
+                batch.counts.drop_copy(DropCause::Expired);
+            }
+        }
+    }
+
+    fn keep(&self, inner: &mut Inner, message: &Message, qos: QoS) -> Given {
+        if qos == QoS::AtMostOnce {
+            return Given::Dropped(DropCause::Offline);
+        }
+        let bytes = inner.bytes + message.size() as u64;
+        if inner.queue.len() as u64 >= u64::from(self.limits.messages_max) || bytes > self.limits.bytes_max {
+            return Given::Dropped(DropCause::Window);
+        }
+        inner.bytes = bytes;
+        inner.queue.push_back((message.clone(), qos));
+        Given::Taken
+    }
+
+    /// Tries members in the order of the strategy; true when one took it.
+    fn offer(&self, inner: &mut Inner, message: &Message, qos: QoS, batch: &mut Batch) -> bool {
+        let count = inner.members.len();
+        if count == 0 {
+            return false;
+        }
+        if self.strategy == ShareStrategy::LeastInFlight {
+            return self.offer_least_in_flight(inner, message, qos, batch);
+        }
+        let first = self.first_choice(inner, message) % count;
+        for step in 0..count {
+            let index = (first + step) % count;
+            if self.hand_to(&inner.members[index], message, qos, batch) {
+                match self.strategy {
+                    ShareStrategy::Sticky => inner.next = index,
+                    _ => inner.next = index + 1,
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn first_choice(&self, inner: &Inner, message: &Message) -> usize {
+        match self.strategy {
+            ShareStrategy::Random => rand::random_range(0..inner.members.len()),
+            ShareStrategy::HashClientId => message.publisher().0 as usize,
+            // Unkeyed on purpose: the same topic goes to the same member for as long as the group stays as it is.
+            ShareStrategy::HashTopic => foldhash::fast::FixedState::default().hash_one(message.topic_bytes()) as usize,
+            ShareStrategy::RoundRobin | ShareStrategy::Sticky | ShareStrategy::LeastInFlight => inner.next,
+        }
+    }
+
+    fn offer_least_in_flight(&self, inner: &mut Inner, message: &Message, qos: QoS, batch: &mut Batch) -> bool {
+        let count = inner.members.len();
+        let start = inner.next % count;
+        inner.next = start + 1;
+        let mut order: Vec<usize> = (0..count).map(|step| (start + step) % count).collect();
+        order.sort_by_key(|&index| inner.members[index].mailbox.load());
+        order.into_iter().any(|index| self.hand_to(&inner.members[index], message, qos, batch))
+    }
+
+    fn hand_to(&self, member: &Member, message: &Message, qos: QoS, batch: &mut Batch) -> bool {
+        let delivery = Delivery {
+            message: message.clone(),
+            qos: qos.min(member.options.qos), // [MQTT-4.8.2-3]
+            retain: message.retain() && member.options.retain_as_published,
+            subscription_ids: member.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
+            group: Some(self.id),
+        };
+        member.mailbox.try_push_shared(delivery, batch).is_ok()
+    }
+
+    /// True when the member was there already and only its options changed.
+    fn join(&self, mailbox: &Arc<Mailbox>, options: SubscribeOptions, id: Option<NonZeroU32>) -> bool {
+        let mut inner = self.inner.lock();
+        let known = inner.members.iter_mut().find(|member| member.mailbox.id() == mailbox.id());
+        match known {
+            Some(member) => {
+                member.options = options;
+                member.id = id;
+                true
+            }
+            None => {
+                inner.members.push(Member { mailbox: Arc::clone(mailbox), options, id });
+                false
+            }
+        }
+    }
+
+    /// `None` when it was no member; `Some(true)` when it was the last.
+    fn leave(&self, mailbox: &Mailbox) -> Option<bool> {
+        let mut inner = self.inner.lock();
+        let index = inner.members.iter().position(|member| member.mailbox.id() == mailbox.id())?;
+        inner.members.remove(index);
+        Some(inner.members.is_empty())
+    }
+
+    fn drop_queue(&self, batch: &mut Batch) {
+        let mut inner = self.inner.lock();
+        let dropped = std::mem::take(&mut inner.queue).len();
+        inner.bytes = 0;
+        self.waiting.fetch_sub(dropped, SeqCst);
+        batch.counts.dropped[DropCause::SessionEnded as usize] += dropped as u64;
+    }
+
+    fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
+        if !self.is_waiting() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        let before = inner.queue.len();
+        inner.queue.retain(|(message, _)| !message.is_expired(now));
+        inner.bytes = inner.queue.iter().map(|(message, _)| message.size() as u64).sum();
+        let expired = before - inner.queue.len();
+        self.waiting.fetch_sub(expired, SeqCst);
+        batch.counts.dropped[DropCause::Expired as usize] += expired as u64;
+    }
+
+    fn queued(&self) -> u64 {
+        self.inner.lock().queue.len() as u64
+    }
+}
+
+/// What joining a group did to the subscription tree's concern.
+pub(super) struct Joined {
+    pub(super) group: Arc<Group>,
+    /// The group is new: it must be put into the tree.
+    pub(super) is_new_group: bool,
+    pub(super) replaced: bool,
+}
+
+/// All groups, by share name and filter and by id.
+pub(super) struct Groups {
+    inner: Mutex<GroupsInner>,
+    strategy: ShareStrategy,
+    limits: GroupLimits,
+}
+
+#[derive(Default)]
+struct GroupsInner {
+    by_name: HashMap<(Box<str>, Box<str>), Arc<Group>>,
+    by_id: HashMap<GroupId, Arc<Group>>,
+    last_id: u32,
+}
+
+impl Groups {
+    pub(super) fn new(strategy: ShareStrategy, limits: GroupLimits) -> Self {
+        Groups { inner: Mutex::default(), strategy, limits }
+    }
+
+    /// `key` names the group in the subscription tree if it is new.
+    pub(super) fn join(
+        &self,
+        (share, filter): (&str, &str),
+        mailbox: &Arc<Mailbox>,
+        (options, id): (SubscribeOptions, Option<NonZeroU32>),
+        key: impl FnOnce() -> SubscriberId,
+    ) -> Joined {
+        let mut inner = self.inner.lock();
+        let name = (share.into(), filter.into());
+        let (group, is_new_group) = match inner.by_name.get(&name) {
+            Some(group) => (Arc::clone(group), false),
+            None => (inner.add(name, |id| Group::new(id, key(), share, filter, self.strategy, self.limits)), true),
+        };
+        let replaced = group.join(mailbox, options, id);
+        mailbox.join(&group);
+        Joined { group, is_new_group, replaced }
+    }
+
+    /// Takes the session out of the group; returns the group when it is empty now and must leave the tree.
+    pub(super) fn leave(
+        &self,
+        (share, filter): (&str, &str),
+        mailbox: &Arc<Mailbox>,
+        batch: &mut Batch,
+    ) -> (bool, Option<Arc<Group>>) {
+        let mut inner = self.inner.lock();
+        let name = (Box::from(share), Box::from(filter));
+        let Some(group) = inner.by_name.get(&name).cloned() else { return (false, None) };
+        let Some(was_last) = group.leave(mailbox) else { return (false, None) };
+        mailbox.leave(&group);
+        if !was_last {
+            return (true, None);
+        }
+        inner.by_name.remove(&name);
+        inner.by_id.remove(&group.id);
+        group.drop_queue(batch);
+        (true, Some(group))
+    }
+
+    pub(super) fn by_id(&self, id: GroupId) -> Option<Arc<Group>> {
+        self.inner.lock().by_id.get(&id).cloned()
+    }
+
+    pub(super) fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
+        for group in self.all() {
+            group.drop_expired(now, batch);
+        }
+    }
+
+    /// Messages that wait in groups for a member.
+    pub(super) fn queued(&self) -> u64 {
+        self.all().iter().map(|group| group.queued()).sum()
+    }
+
+    /// How many sessions share, over all groups.
+    pub(super) fn members(&self) -> usize {
+        self.all().iter().map(|group| group.inner.lock().members.len()).sum()
+    }
+
+    fn all(&self) -> Vec<Arc<Group>> {
+        self.inner.lock().by_name.values().cloned().collect()
+    }
+}
+
+impl GroupsInner {
+    fn add(&mut self, name: (Box<str>, Box<str>), make: impl FnOnce(GroupId) -> Group) -> Arc<Group> {
+        let id = loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            match NonZeroU32::new(self.last_id).map(GroupId) {
+                Some(id) if !self.by_id.contains_key(&id) => break id,
+                _ => {}
+            }
+        };
+        let group = Arc::new(make(id));
+        self.by_id.insert(id, Arc::clone(&group));
+        self.by_name.insert(name, Arc::clone(&group));
+        group
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "$share/{}/{}", self.share, self.filter)
+    }
+}
