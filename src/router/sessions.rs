@@ -153,40 +153,37 @@ impl<S> SessionTable<S> {
 
     /// Lets go of a session: `None` when it has ended. Parks it, or hands it to the heir.
     pub fn release(&self, client_id: &str, generation: Generation, session: Option<S>) -> Released {
-        let Some(mut slot) = self.slots.get_mut(client_id) else { return Released::Gone };
-        match &mut slot.state {
-            State::Live if slot.generation == generation => match session {
-                Some(session) => {
-                    slot.state = State::Parked(session);
-                    Released::Parked(generation)
-                }
-                None => {
-                    drop(slot);
-                    self.remove(client_id, generation);
-                    Released::Gone
-                }
-            },
-            State::Moving { owner, has_heir, .. } if *owner == generation && !*has_heir => {
-                let kept = session.is_some();
-                let current = slot.generation;
-                slot.state = session.map_or(State::Live, State::Parked);
-                drop(slot);
-                if !kept {
-                    self.remove(client_id, current);
-                    return Released::Gone;
-                }
+        let Some(mut guard) = self.slots.get_mut(client_id) else { return Released::Gone };
+        let slot = &mut *guard;
+        let owns = match &slot.state {
+            State::Live => slot.generation == generation,
+            State::Moving { owner, .. } => *owner == generation,
+            State::Parked(_) => false,
+        };
+        if !owns {
+            return Released::Gone;
+        }
+        if let State::Moving { arrived, waker, has_heir: true, .. } = &mut slot.state {
+            *arrived = Some(session);
+            let waker = waker.take();
+            drop(guard);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            return Released::Gone;
+        }
+        let current = slot.generation;
+        match session {
+            Some(session) => {
+                slot.state = State::Parked(session);
                 Released::Parked(current)
             }
-            State::Moving { owner, arrived, waker, .. } if *owner == generation => {
-                *arrived = Some(session);
-                let waker = waker.take();
-                drop(slot);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
+            None => {
+                slot.state = State::Live;
+                drop(guard);
+                self.remove(client_id, current);
                 Released::Gone
             }
-            _ => Released::Gone,
         }
     }
 
@@ -228,7 +225,7 @@ impl<S> SessionTable<S> {
 
     /// Looks at a parked session in its slot, if it is still the one of that generation.
     pub fn with_parked<R>(&self, client_id: &str, generation: Generation, look: impl FnOnce(&mut S) -> R) -> Option<R> {
-        let mut slot = self.slots.get_mut(client_id)?;
+        let slot = &mut *self.slots.get_mut(client_id)?;
         match &mut slot.state {
             State::Parked(session) if slot.generation == generation => Some(look(session)),
             _ => None,
