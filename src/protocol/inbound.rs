@@ -1,0 +1,101 @@
+//! QoS 1 and 2 from the client: which packet ids are open, and how many.
+//!
+//! ```text
+//! client: PUBLISH(QoS 2, id) ──► begin ──► routed ──► PUBREC      PUBREL(id) ──► release ──► PUBCOMP
+//!         PUBLISH(same id)   ──► Duplicate ─────────► PUBREC
+//! ```
+//! Ids of QoS 2 are session state: they travel with the session. What waits for its acknowledgement dies with the
+//! connection.
+
+use std::collections::HashSet;
+
+use crate::packet::{PacketId, QoS};
+
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// QoS 2 packet ids between PUBLISH and PUBREL ([MQTT-4.3.3-10]).
+    received: HashSet<PacketId, foldhash::fast::RandomState>,
+}
+
+/// What a PUBLISH is, judged by its packet id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    New,
+    /// A QoS 2 message that is here already: acknowledge, do not deliver again ([MQTT-4.3.3-10]).
+    Duplicate,
+    /// More are open than the Receive Maximum allows ([MQTT-3.3.4-7]).
+    TooMany,
+}
+
+impl Inbound {
+    /// `open_max` is `None` in 3.x, which has no Receive Maximum.
+    pub(super) fn begin(&self, qos: QoS, packet_id: PacketId, open_max: Option<u16>) -> Begun {
+        if qos == QoS::ExactlyOnce && self.received.contains(&packet_id) {
+            return Begun::Duplicate;
+        }
+        // A QoS 1 message is acknowledged in the turn it arrives in: only QoS 2 stays open.
+        match open_max {
+            Some(max) if self.received.len() >= usize::from(max) => Begun::TooMany,
+            _ => Begun::New,
+        }
+    }
+
+    /// The message is the broker's: remember its id until PUBREL.
+    pub(super) fn accept(&mut self, packet_id: PacketId) {
+        self.received.insert(packet_id);
+    }
+
+    /// False when the id was not open. From now on it is a new message's ([MQTT-4.3.3-12]).
+    pub(super) fn release(&mut self, packet_id: PacketId) -> bool {
+        let known = self.received.remove(&packet_id);
+        if self.received.is_empty() {
+            self.received.shrink_to_fit();
+        }
+        known
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.received.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u16) -> PacketId {
+        PacketId::new(n).unwrap()
+    }
+
+    // [MQTT-4.3.3-10], [MQTT-4.3.3-12]
+    #[test]
+    fn a_qos_2_id_is_a_duplicate_until_it_is_released() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(5), None), Begun::New);
+        inbound.accept(id(5));
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(5), None), Begun::Duplicate);
+        assert!(inbound.release(id(5)));
+        assert!(!inbound.release(id(5)));
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(5), None), Begun::New);
+    }
+
+    // [MQTT-4.3.2-5]
+    #[test]
+    fn a_qos_1_id_is_always_a_new_message() {
+        let mut inbound = Inbound::default();
+        inbound.accept(id(5));
+        assert_eq!(inbound.begin(QoS::AtLeastOnce, id(5), None), Begun::New);
+    }
+
+    // [MQTT-3.3.4-7]
+    #[test]
+    fn more_open_messages_than_the_receive_maximum_are_too_many() {
+        let mut inbound = Inbound::default();
+        inbound.accept(id(1));
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(2), Some(2)), Begun::New);
+        inbound.accept(id(2));
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(3), Some(2)), Begun::TooMany);
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(2), Some(2)), Begun::Duplicate);
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(3), None), Begun::New);
+    }
+}

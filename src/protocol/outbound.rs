@@ -1,0 +1,350 @@
+//! QoS 1 and 2 to the client: packet ids, the window, what is in flight and what must be sent again.
+//!
+//! ```text
+//!   base                                    next
+//!    ▼                                       ▼
+//!  [ Sent │ done │ Released │ Sent │ Sent ]  …       packet id = 1 + sequence number mod 65,535
+//!            ▲ resume: everything from base on that is not done goes out again, in this order
+//! ```
+//! A slot lives from PUBLISH to PUBACK or PUBCOMP. Its place is its sequence number, so an acknowledgement finds it at
+//! once, whatever order acknowledgements come in; an id whose last use is still open makes the next message wait.
+
+use std::collections::VecDeque;
+
+use crate::message::Delivery;
+use crate::packet::{PacketId, QoS};
+
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    slots: VecDeque<Slot>,
+    /// Sequence number of the first slot.
+    base: u64,
+    /// Slots that are not done.
+    open: u32,
+    /// Slots sent on this network connection and not done: what the window counts.
+    outstanding: u32,
+    /// The client's Receive Maximum, or the configured window.
+    window: u32,
+    /// The next slot to send again after a reconnect.
+    resend: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Done,
+    /// PUBLISH sent, waiting for PUBACK or PUBREC.
+    Sent(Delivery),
+    /// PUBREL sent, waiting for PUBCOMP. The message is the client's ([MQTT-4.3.3-6]).
+    Released,
+}
+
+/// What an acknowledgement did.
+#[derive(Debug)]
+pub(super) enum Acked {
+    /// The delivery is complete (PUBACK, PUBCOMP) or was refused by the client (an error code).
+    Completed(Option<Delivery>),
+    /// PUBREC: send PUBREL.
+    Release,
+    /// Nothing is in flight under this id.
+    Unknown,
+    /// The acknowledgement does not belong to the QoS or state of the message.
+    Mismatch,
+}
+
+/// What is to be sent again.
+#[derive(Debug)]
+pub(super) enum Resend {
+    Publish(PacketId, Delivery),
+    PubRel(PacketId),
+}
+
+/// Packet ids are 1 to 65,535 ([MQTT-2.2.1-4]).
+const PACKET_IDS: u64 = 65_535;
+
+fn packet_id(seq: u64) -> PacketId {
+    PacketId::MIN.saturating_add((seq % PACKET_IDS) as u16)
+}
+
+impl Outbound {
+    /// A network connection begins: nothing is outstanding on it, all that is open is to be sent again ([MQTT-4.4.0-1]).
+    pub(super) fn connect(&mut self, window: u16) {
+        self.window = u32::from(window);
+        self.outstanding = 0;
+        self.resend = (self.open > 0).then_some(self.base);
+    }
+
+    /// In flight as far as the window goes: with something still to send again, the window is closed for new messages.
+    pub(super) fn inflight(&self) -> u32 {
+        if self.resend.is_some() || self.slots.len() as u64 >= PACKET_IDS { self.window } else { self.outstanding }
+    }
+
+    /// Messages sent and not completely acknowledged.
+    pub(super) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// The delivery is being sent for the first time: under this id ([MQTT-4.3.2-1], [MQTT-4.3.3-1]).
+    pub(super) fn begin(&mut self, delivery: Delivery) -> PacketId {
+        let seq = self.base + self.slots.len() as u64;
+        self.slots.push_back(Slot::Sent(delivery));
+        self.open += 1;
+        self.outstanding += 1;
+        packet_id(seq)
+    }
+
+    /// The id that [`Outbound::begin`] will give.
+    pub(super) fn next_packet_id(&self) -> PacketId {
+        packet_id(self.base + self.slots.len() as u64)
+    }
+
+    pub(super) fn on_puback(&mut self, id: PacketId) -> Acked {
+        let Some(index) = self.index(id) else { return Acked::Unknown };
+        match &self.slots[index] {
+            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce => Acked::Completed(self.finish(index)),
+            Slot::Done => Acked::Unknown,
+            _ => Acked::Mismatch,
+        }
+    }
+
+    /// `refused`: the reason code is 0x80 or more, which ends the delivery ([MQTT-4.4.0-2]).
+    pub(super) fn on_pubrec(&mut self, id: PacketId, refused: bool) -> Acked {
+        let Some(index) = self.index(id) else { return Acked::Unknown };
+        match &self.slots[index] {
+            Slot::Sent(delivery) if delivery.qos == QoS::ExactlyOnce => {
+                if refused {
+                    return Acked::Completed(self.finish(index));
+                }
+                self.slots[index] = Slot::Released;
+                Acked::Release
+            }
+            Slot::Released => Acked::Release,
+            Slot::Done => Acked::Unknown,
+            Slot::Sent(_) => Acked::Mismatch,
+        }
+    }
+
+    pub(super) fn on_pubcomp(&mut self, id: PacketId) -> Acked {
+        let Some(index) = self.index(id) else { return Acked::Unknown };
+        match &self.slots[index] {
+            Slot::Released => Acked::Completed(self.finish(index)),
+            Slot::Done => Acked::Unknown,
+            Slot::Sent(_) => Acked::Mismatch,
+        }
+    }
+
+    /// The next to send again, while the window has room; in the original order ([MQTT-4.6.0-1]).
+    pub(super) fn next_resend(&mut self) -> Option<Resend> {
+        let mut seq = self.resend?.max(self.base);
+        while self.outstanding < self.window {
+            let Some(slot) = self.slots.get((seq - self.base) as usize) else {
+                self.resend = None;
+                return None;
+            };
+            seq += 1;
+            self.resend = Some(seq);
+            let again = match slot {
+                Slot::Done => continue,
+                Slot::Sent(delivery) => Resend::Publish(packet_id(seq - 1), delivery.clone()),
+                Slot::Released => Resend::PubRel(packet_id(seq - 1)),
+            };
+            self.outstanding += 1;
+            return Some(again);
+        }
+        None
+    }
+
+    pub(super) fn is_resending(&self) -> bool {
+        self.resend.is_some()
+    }
+
+    /// A delivery that turned out too large when it was to be sent again: over as if it had been acknowledged.
+    pub(super) fn give_up(&mut self, id: PacketId) -> Option<Delivery> {
+        let index = self.index(id)?;
+        self.finish(index)
+    }
+
+    /// The session ends. QoS 1 copies may go to others; a QoS 2 delivery that has started may not.
+    pub(super) fn into_deliveries(self) -> impl Iterator<Item = (Delivery, bool)> {
+        self.slots.into_iter().filter_map(|slot| match slot {
+            Slot::Sent(delivery) => {
+                let may_move = delivery.qos != QoS::ExactlyOnce; // [MQTT-4.8.2-5]
+                Some((delivery, may_move))
+            }
+            Slot::Released | Slot::Done => None,
+        })
+    }
+
+    /// Deliveries whose PUBREL is out: the client has the message, only PUBCOMP is missing.
+    pub(super) fn released(&self) -> u64 {
+        self.slots.iter().filter(|slot| matches!(slot, Slot::Released)).count() as u64
+    }
+
+    fn index(&self, id: PacketId) -> Option<usize> {
+        let first = u64::from(packet_id(self.base).get());
+        let ahead = (u64::from(id.get()) + PACKET_IDS - first) % PACKET_IDS;
+        ((ahead as usize) < self.slots.len()).then_some(ahead as usize)
+    }
+
+    fn finish(&mut self, index: usize) -> Option<Delivery> {
+        let slot = std::mem::replace(&mut self.slots[index], Slot::Done);
+        self.open -= 1;
+        let seq = self.base + index as u64;
+        if self.resend.is_none_or(|resend| seq < resend) {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
+        while matches!(self.slots.front(), Some(Slot::Done)) {
+            self.slots.pop_front();
+            self.base += 1;
+        }
+        if self.slots.is_empty() && self.slots.capacity() > SLOTS_KEPT {
+            self.slots = VecDeque::new();
+        }
+        match slot {
+            Slot::Sent(delivery) => Some(delivery),
+            Slot::Released | Slot::Done => None,
+        }
+    }
+}
+
+/// An idle session keeps no more room than this.
+const SLOTS_KEPT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{BrokerTime, Message, MessageParts, PublisherId, SubscriptionIds};
+
+    fn delivery(qos: QoS, n: u64) -> Delivery {
+        let message = Message::new(&MessageParts {
+            topic_prefix: "",
+            topic: "t",
+            forward: &[],
+            payload: &n.to_be_bytes(),
+            qos,
+            retain: false,
+            expires_at: BrokerTime::NEVER,
+            publisher: PublisherId(1),
+        });
+        Delivery { message, qos, retain: false, subscription_ids: SubscriptionIds::None, group: None }
+    }
+
+    fn number(delivery: &Delivery) -> u64 {
+        u64::from_be_bytes(delivery.message.payload().try_into().unwrap())
+    }
+
+    fn connected(window: u16) -> Outbound {
+        let mut outbound = Outbound::default();
+        outbound.connect(window);
+        outbound
+    }
+
+    fn resent(outbound: &mut Outbound) -> Vec<String> {
+        std::iter::from_fn(|| outbound.next_resend())
+            .map(|again| match again {
+                Resend::Publish(id, delivery) => format!("P{id}:{}", number(&delivery)),
+                Resend::PubRel(id) => format!("R{id}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn acknowledgements_in_any_order_complete_the_right_delivery() {
+        let mut outbound = connected(10);
+        let ids: Vec<_> = (0..4).map(|n| outbound.begin(delivery(QoS::AtLeastOnce, n))).collect();
+        for n in [2usize, 0, 3, 1] {
+            let Acked::Completed(Some(done)) = outbound.on_puback(ids[n]) else { panic!("{n}") };
+            assert_eq!(number(&done), n as u64);
+        }
+        assert_eq!((outbound.open(), outbound.inflight(), outbound.slots.len()), (0, 0, 0));
+        assert!(matches!(outbound.on_puback(ids[0]), Acked::Unknown));
+    }
+
+    // [MQTT-2.2.1-4], [MQTT-4.3.2-1]
+    #[test]
+    fn packet_ids_go_round_and_skip_zero() {
+        let mut outbound = connected(10);
+        for n in 0..200_000u64 {
+            let id = outbound.begin(delivery(QoS::AtLeastOnce, n));
+            assert_eq!(u64::from(id.get()), 1 + n % 65_535);
+            assert!(matches!(outbound.on_puback(id), Acked::Completed(Some(_))));
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_still_open_closes_the_window() {
+        let mut outbound = connected(u16::MAX);
+        let first = outbound.begin(delivery(QoS::AtLeastOnce, 0));
+        for n in 1..65_535 {
+            let id = outbound.begin(delivery(QoS::AtLeastOnce, n));
+            outbound.on_puback(id);
+        }
+        assert_eq!(outbound.inflight(), 65_535);
+        outbound.on_puback(first);
+        assert_eq!(outbound.inflight(), 0);
+    }
+
+    // [MQTT-4.3.3-4], [MQTT-4.3.3-6]
+    #[test]
+    fn qos_2_goes_through_release_to_completion() {
+        let mut outbound = connected(10);
+        let id = outbound.begin(delivery(QoS::ExactlyOnce, 0));
+        assert!(matches!(outbound.on_pubcomp(id), Acked::Mismatch));
+        assert!(matches!(outbound.on_puback(id), Acked::Mismatch));
+        assert!(matches!(outbound.on_pubrec(id, false), Acked::Release));
+        assert!(matches!(outbound.on_pubrec(id, false), Acked::Release));
+        assert_eq!(outbound.inflight(), 1);
+        assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(None)));
+        assert!(matches!(outbound.on_pubrec(id, false), Acked::Unknown));
+    }
+
+    // [MQTT-4.4.0-2]
+    #[test]
+    fn a_refused_delivery_is_over() {
+        let mut outbound = connected(10);
+        let id = outbound.begin(delivery(QoS::ExactlyOnce, 0));
+        assert!(matches!(outbound.on_pubrec(id, true), Acked::Completed(Some(_))));
+        outbound.connect(10);
+        assert!(resent(&mut outbound).is_empty());
+    }
+
+    // [MQTT-4.4.0-1], [MQTT-4.6.0-1]
+    #[test]
+    fn a_reconnect_resends_what_is_open_in_the_original_order_with_the_original_ids() {
+        let mut outbound = connected(10);
+        let ids: Vec<_> = (0..4)
+            .map(|n| outbound.begin(delivery(if n == 1 { QoS::ExactlyOnce } else { QoS::AtLeastOnce }, n)))
+            .collect();
+        outbound.on_pubrec(ids[1], false);
+        outbound.on_puback(ids[2]);
+        outbound.connect(10);
+        assert_eq!(outbound.inflight(), 10, "closed for new messages until all is sent again");
+        assert_eq!(resent(&mut outbound), ["P1:0", "R2", "P4:3"]);
+        assert_eq!(outbound.inflight(), 3);
+    }
+
+    // [MQTT-3.3.4-9]
+    #[test]
+    fn resending_respects_a_smaller_window() {
+        let mut outbound = connected(10);
+        let ids: Vec<_> = (0..5).map(|n| outbound.begin(delivery(QoS::AtLeastOnce, n))).collect();
+        outbound.connect(2);
+        assert_eq!(resent(&mut outbound), ["P1:0", "P2:1"]);
+        outbound.on_puback(ids[1]);
+        assert_eq!(resent(&mut outbound), ["P3:2"]);
+        outbound.on_puback(ids[0]);
+        outbound.on_puback(ids[2]);
+        assert_eq!(resent(&mut outbound), ["P4:3", "P5:4"]);
+        assert_eq!((outbound.inflight(), outbound.open()), (2, 2));
+        assert!(!outbound.is_resending() || outbound.inflight() == 2);
+    }
+
+    // [MQTT-4.8.2-5]
+    #[test]
+    fn a_started_qos_2_delivery_may_not_move_to_another_session() {
+        let mut outbound = connected(10);
+        outbound.begin(delivery(QoS::AtLeastOnce, 0));
+        outbound.begin(delivery(QoS::ExactlyOnce, 1));
+        let moves: Vec<_> = outbound.into_deliveries().map(|(delivery, moves)| (number(&delivery), moves)).collect();
+        assert_eq!(moves, [(0, true), (1, false)]);
+    }
+}

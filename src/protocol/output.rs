@@ -1,0 +1,138 @@
+//! What a turn has to write to the socket: encoded packets in one buffer, large payloads by reference.
+
+use std::io::IoSlice;
+
+use crate::message::Message;
+use crate::packet::{Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
+
+/// Payloads from this size on are written from the message itself instead of being copied.
+const BY_REFERENCE_BYTES: usize = 8 * 1024;
+
+/// Bytes on their way out, in order.
+#[derive(Default)]
+pub struct Output {
+    buf: Vec<u8>,
+    /// Payloads that belong at an offset of `buf`, in ascending order.
+    payloads: Vec<(usize, Message)>,
+    payload_bytes: usize,
+    /// Packets encoded since [`Output::clear`].
+    pub packets: u64,
+    /// QoS 0 messages among them: delivered once the kernel has them.
+    pub qos0_messages: u64,
+}
+
+impl Output {
+    pub fn len(&self) -> usize {
+        self.buf.len() + self.payload_bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.payloads.clear();
+        self.payload_bytes = 0;
+        self.packets = 0;
+        self.qos0_messages = 0;
+    }
+
+    /// Gives back memory that an unusually large turn took.
+    pub fn shrink(&mut self, bytes_kept: usize) {
+        if self.buf.capacity() > bytes_kept {
+            self.buf = Vec::new();
+        }
+    }
+
+    pub(super) fn packet(&mut self, packet: &Packet<'_>, version: ProtocolVersion) {
+        packet.encode(version, &mut self.buf);
+        self.packets += 1;
+    }
+
+    pub(super) fn ack(&mut self, kind: PacketType, packet_id: PacketId, reason_code: ReasonCode, version: ProtocolVersion) {
+        encode_ack(kind, packet_id, reason_code, version, &mut self.buf);
+        self.packets += 1;
+    }
+
+    /// Where the head of a PUBLISH goes; its payload follows with [`Output::payload`].
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        self.packets += 1;
+        &mut self.buf
+    }
+
+    pub(super) fn payload(&mut self, message: &Message) {
+        let payload = message.payload();
+        if payload.len() < BY_REFERENCE_BYTES {
+            self.buf.extend_from_slice(payload);
+        } else {
+            self.payload_bytes += payload.len();
+            self.payloads.push((self.buf.len(), message.clone()));
+        }
+    }
+
+    /// The bytes after the first `skip`, as at most `slices.len()` slices; returns how many were filled.
+    pub fn fill_slices<'a>(&'a self, mut skip: usize, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut push = |bytes: &'a [u8]| {
+            let skipped = skip.min(bytes.len());
+            skip -= skipped;
+            if skipped < bytes.len() && filled < slices.len() {
+                slices[filled] = IoSlice::new(&bytes[skipped..]);
+                filled += 1;
+            }
+        };
+        let mut from = 0;
+        for (at, message) in &self.payloads {
+            push(&self.buf[from..*at]);
+            push(message.payload());
+            from = *at;
+        }
+        push(&self.buf[from..]);
+        filled
+    }
+
+    /// Takes everything out, for a socket that does not take it now.
+    pub fn split_off(&mut self) -> Output {
+        std::mem::take(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{BrokerTime, MessageParts, PublisherId};
+    use crate::topic::QoS;
+
+    fn message(payload: &[u8]) -> Message {
+        Message::new(&MessageParts {
+            topic_prefix: "",
+            topic: "t",
+            forward: &[],
+            payload,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires_at: BrokerTime::NEVER,
+            publisher: PublisherId(1),
+        })
+    }
+
+    #[test]
+    fn small_and_large_payloads_come_out_in_order_from_any_offset() {
+        let large = vec![7u8; BY_REFERENCE_BYTES];
+        let mut out = Output::default();
+        out.buffer().extend_from_slice(b"head1");
+        out.payload(&message(&large));
+        out.buffer().extend_from_slice(b"head2");
+        out.payload(&message(b"small"));
+        out.payload(&message(&large));
+        let expected = [&b"head1"[..], &large, b"head2small", &large].concat();
+        assert_eq!(out.len(), expected.len());
+        for skip in [0, 3, 5, 6, 5 + BY_REFERENCE_BYTES, 8 + BY_REFERENCE_BYTES, expected.len() - 1, expected.len()] {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let n = out.fill_slices(skip, &mut slices);
+            let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!(got, expected[skip..], "skip {skip}");
+        }
+    }
+}
