@@ -6,6 +6,7 @@ pub mod auth;
 pub mod config;
 pub mod message;
 pub mod packet;
+pub mod protocol;
 pub mod router;
 pub mod telemetry;
 pub mod topic;

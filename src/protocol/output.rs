@@ -50,7 +50,13 @@ impl Output {
         self.packets += 1;
     }
 
-    pub(super) fn ack(&mut self, kind: PacketType, packet_id: PacketId, reason_code: ReasonCode, version: ProtocolVersion) {
+    pub(super) fn ack(
+        &mut self,
+        kind: PacketType,
+        packet_id: PacketId,
+        reason_code: ReasonCode,
+        version: ProtocolVersion,
+    ) {
         encode_ack(kind, packet_id, reason_code, version, &mut self.buf);
         self.packets += 1;
     }

@@ -74,6 +74,6 @@ impl Default for Settings {
 impl Settings {
     /// `None` where nothing has to be said: the codec's own limit is the protocol's.
     pub(super) fn maximum_packet_size_property(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.maximum_packet_size).filter(|size| size.get() < crate::packet::PACKET_SIZE_MAX)
+        NonZeroU32::new(self.maximum_packet_size).filter(|size| size.get() < crate::packet::MAXIMUM_PACKET_SIZE)
     }
 }

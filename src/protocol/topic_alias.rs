@@ -31,7 +31,10 @@ impl InboundAliases {
         let index = usize::from(alias) - 1;
         if topic.is_empty() {
             return self.topics.get(index).and_then(Option::as_deref).ok_or_else(|| {
-                Violation::new(ReasonCode::ProtocolError, format!("topic alias {alias} has not been set on this connection"))
+                Violation::new(
+                    ReasonCode::ProtocolError,
+                    format!("topic alias {alias} has not been set on this connection"),
+                )
             });
         }
         if self.topics.len() <= index {

@@ -257,8 +257,15 @@ impl Mailbox {
     /// The driver's look into its mailbox: at most one event, and the waker kept when there is none.
     ///
     /// `inflight` is what the driver has in flight now; at most `bytes_max` bytes are moved into `into`, nothing when
-    /// `bytes_max` is 0 (the socket does not take more). Never more QoS 1 and 2 messages than the window has room for.
-    pub fn poll(&self, waker: &Waker, inflight: u32, bytes_max: u64, into: &mut VecDeque<Delivery>) -> Poll<MailboxEvent> {
+    /// `bytes_max` is 0 (the socket does not take more). `groups` asks to look for waiting groups too. Never more QoS 1 and 2 messages than the window has room for.
+    pub fn poll(
+        &self,
+        waker: &Waker,
+        inflight: u32,
+        bytes_max: u64,
+        groups: bool,
+        into: &mut VecDeque<Delivery>,
+    ) -> Poll<MailboxEvent> {
         let mut inner = self.inner.lock();
         inner.inflight = inflight;
         if let Some(control) = inner.control.take() {
@@ -267,7 +274,7 @@ impl Mailbox {
         if bytes_max > 0 && inner.move_out(bytes_max, into) {
             return Poll::Ready(MailboxEvent::Deliveries);
         }
-        if bytes_max > 0 && inner.credit() > 0 && inner.groups.iter().any(|group| group.is_waiting()) {
+        if groups && bytes_max > 0 && inner.credit() > 0 && inner.groups.iter().any(|group| group.is_waiting()) {
             return Poll::Ready(MailboxEvent::GroupsWaiting);
         }
         if !inner.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
@@ -344,12 +351,6 @@ impl Mailbox {
     pub(super) fn load(&self) -> u32 {
         let inner = self.inner.lock();
         inner.inflight + inner.queued_acked
-    }
-
-    /// A copy that came from a group to this session is counted here, not by the group.
-    pub(super) fn note_loss(&self, batch: &mut Batch) {
-        let mut inner = self.inner.lock();
-        inner.note_loss(&self.client_id, batch);
     }
 }
 
@@ -434,7 +435,12 @@ impl Inner {
         let due = self.loss_logged_at.is_none_or(|at| batch.now.since(at).as_millis() as u64 >= LOSS_LOG_INTERVAL_MS);
         if due {
             self.loss_logged_at = Some(batch.now);
-            tracing::warn!(client_id, dropped = self.dropped, queued = self.queue.len(), "queue full: messages are lost");
+            tracing::warn!(
+                client_id,
+                dropped = self.dropped,
+                queued = self.queue.len(),
+                "queue full: messages are lost"
+            );
         }
     }
 

@@ -21,9 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use batch::Batch;
 pub use counters::{Counters, Counts};
 pub use housekeeping::Deadlines;
-pub use mailbox::{
-    Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId,
-};
+pub use mailbox::{Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId};
 pub use retained::RetainedLimits;
 pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable, SessionView};
 pub use shared_subscriptions::{GroupLimits, ShareStrategy};
@@ -53,7 +51,9 @@ pub enum Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It matched this many subscriptions or groups; some copies may have been dropped, and counted.
-    Routed { matched: u32 },
+    Routed {
+        matched: u32,
+    },
     Refused(Refused),
 }
 
@@ -317,15 +317,10 @@ impl OwnMatch {
     }
 }
 
-fn delivery(
-    message: &Message,
-    qos: QoS,
-    retain_as_published: bool,
-    ids: &crate::message::SubscriptionIds,
-) -> Delivery {
+fn delivery(message: &Message, qos: QoS, retain_as_published: bool, ids: &crate::message::SubscriptionIds) -> Delivery {
     Delivery {
         message: message.clone(),
-        qos: qos.min(message.qos()),                      // [MQTT-3.8.4-8]
+        qos: qos.min(message.qos()),                     // [MQTT-3.8.4-8]
         retain: retain_as_published && message.retain(), // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         subscription_ids: ids.clone(),
         group: None,

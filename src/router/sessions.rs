@@ -214,9 +214,9 @@ impl<S> SessionTable<S> {
 
     /// Takes a parked session out, if it is still the one of that generation.
     pub fn take_parked(&self, client_id: &str, generation: Generation) -> Option<S> {
-        let (_, slot) = self.slots.remove_if(client_id, |_, slot| {
-            slot.generation == generation && matches!(slot.state, State::Parked(_))
-        })?;
+        let (_, slot) = self
+            .slots
+            .remove_if(client_id, |_, slot| slot.generation == generation && matches!(slot.state, State::Parked(_)))?;
         match slot.state {
             State::Parked(session) => Some(session),
             State::Live | State::Moving { .. } => None,

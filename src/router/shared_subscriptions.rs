@@ -77,7 +77,14 @@ pub(super) enum Given {
 }
 
 impl Group {
-    fn new(id: GroupId, key: SubscriberId, share: &str, filter: &str, strategy: ShareStrategy, limits: GroupLimits) -> Self {
+    fn new(
+        id: GroupId,
+        key: SubscriberId,
+        share: &str,
+        filter: &str,
+        strategy: ShareStrategy,
+        limits: GroupLimits,
+    ) -> Self {
         Group {
             id,
             key,

@@ -150,8 +150,7 @@ impl Collector {
         if self.filters > 1 {
             self.sessions.sort_by_key(|(mailbox, ..)| mailbox.id());
         }
-        let sessions: Vec<Match> =
-            self.sessions.chunk_by(|a, b| a.0.id() == b.0.id()).map(merge).collect();
+        let sessions: Vec<Match> = self.sessions.chunk_by(|a, b| a.0.id() == b.0.id()).map(merge).collect();
         let may_refuse = sessions.iter().any(|found| found.mailbox.refuses_when_full());
         Matches { sessions, groups: self.groups, may_refuse }
     }

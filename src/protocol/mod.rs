@@ -1,0 +1,25 @@
+//! What the server does with one network connection and its session, without I/O, locks or a clock.
+
+mod action;
+mod connecting;
+mod connection;
+mod error;
+mod inbound;
+mod keep_alive;
+mod outbound;
+mod output;
+mod publishing;
+mod session;
+mod settings;
+mod topic_alias;
+mod will;
+
+pub use action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
+pub use connecting::ConnectRequest;
+pub use connection::Connection;
+pub use error::Violation;
+pub use output::Output;
+pub use publishing::{Delivered, wants_retained};
+pub use session::{EXPIRY_NEVER, Replay, Session, SessionSubscription};
+pub use settings::{Denied3x, Settings};
+pub use will::Will;

@@ -1,0 +1,367 @@
+//! PUBLISH both ways and SUBSCRIBE, UNSUBSCRIBE: messages in, messages out, and what is subscribed.
+
+use std::num::NonZeroU16;
+
+use super::action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
+use super::connection::Connection;
+use super::error::Violation;
+use super::inbound::Begun;
+use super::outbound::Resend;
+use super::output::Output;
+use super::session::{Replay, SessionSubscription};
+use super::settings::Denied3x;
+use super::topic_alias::AliasUse;
+use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId, SubscriptionIds};
+use crate::packet::{
+    MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS, ReasonCode,
+    ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
+};
+use crate::topic::ParsedFilter;
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is in the output; QoS 1 and 2 are in flight now.
+    Sent,
+    Dropped(DropCause),
+}
+
+impl Connection {
+    pub(super) fn handle_publish(
+        &mut self,
+        now: BrokerTime,
+        publish: &Publish<'_>,
+        out: &mut Output,
+    ) -> Result<Action, Violation> {
+        let maximum = self.settings.topic_alias_maximum;
+        let topic = self.inbound_aliases.resolve(publish.topic, publish.properties.topic_alias, maximum)?;
+        let message = Message::new(&MessageParts {
+            topic_prefix: &self.settings.mount_point,
+            topic,
+            forward: &forwarded(publish),
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at: expiry(publish, now),
+            publisher: self.publisher,
+        });
+        self.check_publish(publish)?;
+        let Some(packet_id) = publish.packet_id else {
+            self.check_payload_format(publish)?;
+            return Ok(Action::Publish { message, reply: Reply { qos: publish.qos, packet_id: None } });
+        };
+        match self.begin_inbound(publish.qos, packet_id) {
+            Begun::TooMany => Err(Violation::new(
+                ReasonCode::ReceiveMaximumExceeded, // [MQTT-3.3.4-7]
+                format!("more than {} messages wait for their acknowledgement", self.settings.receive_maximum),
+            )),
+            Begun::Duplicate => {
+                out.ack(PacketType::PubRec, packet_id, ReasonCode::Success, self.version); // [MQTT-4.3.3-10]
+                Ok(Action::None)
+            }
+            Begun::New => self.accept_publish(publish, packet_id, message, out),
+        }
+    }
+
+    fn begin_inbound(&self, qos: QoS, packet_id: PacketId) -> Begun {
+        let open_max = (self.version == ProtocolVersion::V5).then_some(self.settings.receive_maximum.get());
+        self.session.as_ref().map_or(Begun::New, |session| session.inbound.begin(qos, packet_id, open_max))
+    }
+
+    fn accept_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        packet_id: PacketId,
+        message: Message,
+        out: &mut Output,
+    ) -> Result<Action, Violation> {
+        if let Err(violation) = self.check_payload_format(publish) {
+            let kind = if publish.qos == QoS::ExactlyOnce { PacketType::PubRec } else { PacketType::PubAck };
+            self.send_ack(kind, packet_id, violation.reason_code, Some(&violation.what), out);
+            return Ok(Action::None);
+        }
+        Ok(Action::Publish { message, reply: Reply { qos: publish.qos, packet_id: Some(packet_id) } })
+    }
+
+    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Violation> {
+        if publish.qos > self.settings.maximum_qos {
+            return Err(Violation::new(ReasonCode::QoSNotSupported, "QoS above the Maximum QoS")); // [MQTT-3.2.2-11]
+        }
+        if publish.retain && !self.settings.retain_available {
+            // [MQTT-3.2.2-14]
+            return Err(Violation::new(ReasonCode::RetainNotSupported, "this listener has no retained messages"));
+        }
+        Ok(())
+    }
+
+    fn check_payload_format(&self, publish: &Publish<'_>) -> Result<(), Violation> {
+        let claimed = self.settings.check_payload_format && publish.properties.payload_is_utf8;
+        if claimed && simdutf8::basic::from_utf8(publish.payload).is_err() {
+            return Err(Violation::new(
+                ReasonCode::PayloadFormatInvalid,
+                "the Payload Format Indicator says UTF-8, and the payload is not",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The answer to [`Action::Publish`]: acknowledges. In 3.x, which has no word for no, a refusal closes.
+    pub fn on_routed(&mut self, reply: Reply, routed: Routed, out: &mut Output) -> Result<(), Violation> {
+        let v5 = self.version == ProtocolVersion::V5;
+        let (reason_code, reason) = match routed {
+            Routed::Accepted => (ReasonCode::Success, None),
+            Routed::NoMatchingSubscribers => (ReasonCode::NoMatchingSubscribers, None),
+            Routed::NotAuthorized if !v5 && self.settings.denied_3x == Denied3x::Close => {
+                return Err(Violation::new(ReasonCode::NotAuthorized, "not allowed to publish to this topic"));
+            }
+            Routed::NotAuthorized if !v5 => (ReasonCode::Success, None),
+            Routed::NotAuthorized => (ReasonCode::NotAuthorized, Some("not allowed to publish to this topic")),
+            Routed::Refused(why) if !v5 && reply.packet_id.is_some() => {
+                return Err(Violation::new(ReasonCode::QuotaExceeded, why));
+            }
+            Routed::Refused(why) => (ReasonCode::QuotaExceeded, Some(why)),
+        };
+        let Some(packet_id) = reply.packet_id else { return Ok(()) };
+        let kind = match reply.qos {
+            QoS::ExactlyOnce => PacketType::PubRec, // [MQTT-4.3.3-8]
+            _ => PacketType::PubAck,                // [MQTT-4.3.2-4]
+        };
+        // [MQTT-4.3.3-9]: an id that was refused is not remembered.
+        if reply.qos == QoS::ExactlyOnce && !reason_code.is_error() {
+            if let Some(session) = &mut self.session {
+                session.inbound.accept(packet_id);
+            }
+        }
+        self.send_ack(kind, packet_id, reason_code, reason, out);
+        Ok(())
+    }
+
+    /// Sends one delivery. The caller has looked at the window.
+    pub fn deliver(&mut self, now: BrokerTime, delivery: Delivery, out: &mut Output) -> Delivered {
+        if delivery.message.is_expired(now) {
+            return Delivered::Dropped(DropCause::Expired); // [MQTT-3.3.2-5]
+        }
+        let Some(session) = &mut self.session else { return Delivered::Dropped(DropCause::SessionEnded) };
+        let packet_id = (delivery.qos != QoS::AtMostOnce).then(|| session.outbound.next_packet_id());
+        if !self.write_publish(now, &delivery, packet_id, false, out) {
+            return Delivered::Dropped(DropCause::TooLarge);
+        }
+        if delivery.qos == QoS::AtMostOnce {
+            out.qos0_messages += 1;
+        } else if let Some(session) = &mut self.session {
+            session.outbound.begin(delivery);
+        }
+        Delivered::Sent
+    }
+
+    /// QoS 1 and 2 messages in flight on this connection, as the mailbox is to count them.
+    pub fn inflight(&self) -> u32 {
+        self.session.as_ref().map_or(0, |session| session.outbound.inflight())
+    }
+
+    /// After a reconnect: sends again what was not acknowledged ([MQTT-4.4.0-1]), at most `bytes_max` at a time.
+    /// Returns how many PUBLISH packets, and those that had to be given up.
+    pub fn resend(&mut self, now: BrokerTime, bytes_max: usize, out: &mut Output) -> (u64, Vec<Delivery>) {
+        let (mut publishes, mut given_up) = (0, Vec::new());
+        while out.len() < bytes_max {
+            let Some(session) = &mut self.session else { break };
+            match session.outbound.next_resend() {
+                None => break,
+                Some(Resend::PubRel(id)) => out.ack(PacketType::PubRel, id, ReasonCode::Success, self.version),
+                Some(Resend::Publish(id, delivery)) => {
+                    if self.write_publish(now, &delivery, Some(id), true, out) {
+                        publishes += 1;
+                    } else if let Some(session) = &mut self.session {
+                        given_up.extend(session.outbound.give_up(id)); // [MQTT-3.1.2-25]
+                    }
+                }
+            }
+        }
+        (publishes, given_up)
+    }
+
+    pub fn is_resending(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.outbound.is_resending())
+    }
+
+    /// False when the packet would be larger than the client takes ([MQTT-3.1.2-24], [MQTT-3.1.2-25]).
+    fn write_publish(
+        &mut self,
+        now: BrokerTime,
+        delivery: &Delivery,
+        packet_id: Option<PacketId>,
+        dup: bool,
+        out: &mut Output,
+    ) -> bool {
+        let message = &delivery.message;
+        let topic = message.topic();
+        let topic = topic.strip_prefix(&*self.settings.mount_point).unwrap_or(topic);
+        let alias = self.outbound_aliases.choose(message.topic_bytes());
+        let (topic, topic_alias) = match alias {
+            AliasUse::None => (topic, None),
+            AliasUse::Set(alias) => (topic, Some(alias)),
+            AliasUse::Known(alias) => ("", Some(alias)),
+        };
+        let head = PublishHead {
+            dup, // [MQTT-3.3.1-1], [MQTT-3.3.1-3]
+            qos: delivery.qos,
+            retain: delivery.retain,
+            topic,
+            packet_id,
+            topic_alias,
+            message_expiry_interval: message.remaining_expiry(now).map(|secs| secs.max(1)), // [MQTT-3.3.2-6]
+            subscription_ids: delivery.subscription_ids.as_slice(),                         // [MQTT-3.3.4-4]
+            forward: message.forward(), // [MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-20]
+            payload_len: message.payload().len(),
+        };
+        if head.encoded_len(self.version) > self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize {
+            return false;
+        }
+        head.encode(self.version, out.buffer());
+        out.payload(message);
+        if let AliasUse::Set(alias) = alias {
+            self.set_outbound_alias(message, alias);
+        }
+        true
+    }
+
+    fn set_outbound_alias(&mut self, message: &Message, alias: NonZeroU16) {
+        self.outbound_aliases.set(message.topic_bytes(), alias);
+    }
+
+    pub(super) fn handle_subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Action, Violation> {
+        let Some(session) = &self.session else { return Ok(Action::None) };
+        let mut room = (self.settings.subscriptions_max as usize).saturating_sub(session.subscriptions.len());
+        let mut filters = Vec::new();
+        for (filter, mut options) in subscribe.filters.iter() {
+            options.qos = options.qos.min(self.settings.maximum_qos); // [MQTT-3.2.2-10], [MQTT-3.8.4-7]
+            options.no_local |= self.bridge && !filter.starts_with("$share/");
+            options.retain_as_published |= self.bridge;
+            let filter = self.mounted(filter);
+            let known = session.subscriptions.contains_key(&filter);
+            let refused = (!known && room == 0).then_some(ReasonCode::QuotaExceeded);
+            room = room.saturating_sub(usize::from(!known));
+            filters.push((filter, options, refused));
+        }
+        Ok(Action::Subscribe(SubscribeRequest {
+            packet_id: subscribe.packet_id,
+            id: subscribe.subscription_identifier,
+            filters,
+        }))
+    }
+
+    /// The answer to [`Action::Subscribe`], one result a filter in their order ([MQTT-3.9.3-1]).
+    pub fn on_subscribed(&mut self, request: &SubscribeRequest, results: &[SubscribeResult], out: &mut Output) {
+        let mut reason_codes = Vec::with_capacity(results.len());
+        for ((filter, options, _), result) in request.filters.iter().zip(results) {
+            reason_codes.push(match *result {
+                SubscribeResult::Refused(reason_code) => reason_code,
+                SubscribeResult::Granted { replay_before } => {
+                    self.remember_subscription(filter, *options, request, replay_before);
+                    granted(options.qos)
+                }
+            });
+        }
+        let suback = SubAck {
+            packet_id: request.packet_id, // [MQTT-3.8.4-2]
+            reason_codes: ReasonCodes::from_list(&reason_codes),
+            reason_string: None,
+            user_properties: Default::default(),
+        };
+        out.packet(&Packet::SubAck(suback), self.version);
+    }
+
+    fn remember_subscription(
+        &mut self,
+        filter: &str,
+        options: SubscribeOptions,
+        request: &SubscribeRequest,
+        replay_before: Option<u64>,
+    ) {
+        let Some(session) = &mut self.session else { return };
+        session.subscriptions.insert(filter.into(), SessionSubscription { options, id: request.id });
+        let Some(before_version) = replay_before else { return };
+        session.replays.push_back(Replay {
+            filter: filter.into(),
+            options,
+            subscription_ids: request.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
+            before_version,
+            after: None,
+        });
+    }
+
+    pub(super) fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<Action, Violation> {
+        let filters = unsubscribe.filters.iter().map(|filter| self.mounted(filter)).collect();
+        Ok(Action::Unsubscribe(UnsubscribeRequest { packet_id: unsubscribe.packet_id, filters }))
+    }
+
+    /// The answer to [`Action::Unsubscribe`]: whether each filter was subscribed ([MQTT-3.11.3-1], [MQTT-3.10.4-5]).
+    pub fn on_unsubscribed(&mut self, request: &UnsubscribeRequest, existed: &[bool], out: &mut Output) {
+        let mut reason_codes = Vec::with_capacity(existed.len());
+        for (filter, existed) in request.filters.iter().zip(existed) {
+            let code = if *existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted };
+            reason_codes.push(code);
+            if let Some(session) = &mut self.session {
+                session.subscriptions.swap_remove(filter);
+                session.replays.retain(|replay| replay.filter != *filter);
+            }
+        }
+        let unsuback = SubAck {
+            packet_id: request.packet_id,
+            reason_codes: ReasonCodes::from_list(&reason_codes),
+            reason_string: None,
+            user_properties: Default::default(),
+        };
+        out.packet(&Packet::UnsubAck(unsuback), self.version);
+    }
+
+    /// The filter as the router knows it: the mount point goes in front, after the share part.
+    fn mounted(&self, filter: &str) -> Box<str> {
+        let mount_point = &*self.settings.mount_point;
+        if mount_point.is_empty() {
+            return filter.into();
+        }
+        match ParsedFilter::parse(filter) {
+            Ok(ParsedFilter { share: Some(share), filter }) => format!("$share/{share}/{mount_point}{filter}").into(),
+            _ => format!("{mount_point}{filter}").into(),
+        }
+    }
+}
+
+/// Whether retained messages are to be sent for a subscription ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]).
+pub fn wants_retained(options: &SubscribeOptions, existed: bool, shared: bool) -> bool {
+    !shared
+        && match options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => !existed,
+            RetainHandling::DoNotSend => false,
+        }
+}
+
+fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::GRANTED_QOS_0,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}
+
+fn forwarded<'a>(publish: &Publish<'a>) -> std::borrow::Cow<'a, [u8]> {
+    if publish.properties.raw_is_forward {
+        return publish.properties.raw.into();
+    }
+    let mut forward = Vec::new();
+    publish.properties.forward_into(&mut forward);
+    forward.into()
+}
+
+fn expiry(publish: &Publish<'_>, now: BrokerTime) -> BrokerTime {
+    publish.properties.message_expiry_interval.map_or(BrokerTime::NEVER, |secs| now.after_secs(secs))
+}
+
+impl Connection {
+    /// What this connection's messages carry as their publisher.
+    pub fn set_publisher(&mut self, publisher: PublisherId) {
+        self.publisher = publisher;
+    }
+}

@@ -1,0 +1,82 @@
+//! Session State (section 4.1): what outlives a network connection, owned by one driver or parked.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::inbound::Inbound;
+use super::outbound::Outbound;
+use super::will::Will;
+use crate::message::{Delivery, SubscriptionIds};
+use crate::packet::SubscribeOptions;
+
+/// Never ends by itself.
+pub const EXPIRY_NEVER: u32 = u32::MAX;
+
+/// A subscription as the session remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSubscription {
+    pub options: SubscribeOptions,
+    pub id: Option<NonZeroU32>,
+}
+
+/// Retained messages that are still to be sent for one subscription.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Without the share part; retained messages are not sent for shared subscriptions.
+    pub filter: Box<str>,
+    pub options: SubscribeOptions,
+    pub subscription_ids: SubscriptionIds,
+    /// Those from this version on come live.
+    pub before_version: u64,
+    /// The last topic that was looked at.
+    pub after: Option<Box<str>>,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    client_id: Arc<str>,
+    /// Seconds after the connection; 0 ends with it, [`EXPIRY_NEVER`] never.
+    pub expiry_interval: u32,
+    /// By filter as sent, share part included.
+    pub subscriptions: IndexMap<Box<str>, SessionSubscription, foldhash::fast::RandomState>,
+    pub will: Option<Box<Will>>,
+    pub replays: VecDeque<Replay>,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+}
+
+impl Session {
+    pub fn new(client_id: Arc<str>, expiry_interval: u32) -> Self {
+        Session {
+            client_id,
+            expiry_interval,
+            subscriptions: IndexMap::default(),
+            will: None,
+            replays: VecDeque::new(),
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+        }
+    }
+
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    /// QoS 1 and 2 messages sent and not completely acknowledged.
+    pub fn inflight(&self) -> u32 {
+        self.outbound.open()
+    }
+
+    /// QoS 2 messages received whose PUBREL has not come.
+    pub fn inbound_open(&self) -> usize {
+        self.inbound.open()
+    }
+
+    /// The session has ended: what was in flight, and whether it may go to another member of its shared group.
+    pub fn into_inflight(self) -> (u64, impl Iterator<Item = (Delivery, bool)>) {
+        (self.outbound.released(), self.outbound.into_deliveries())
+    }
+}
