@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod config;
 pub mod message;
+pub mod net;
 pub mod packet;
 pub mod protocol;
 pub mod router;

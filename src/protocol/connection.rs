@@ -91,6 +91,11 @@ impl Connection {
         self.version
     }
 
+    /// The method that CONNECT named, once connected.
+    pub fn authentication_method(&self) -> Option<&str> {
+        self.authentication_method.as_deref()
+    }
+
     pub fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected)
     }

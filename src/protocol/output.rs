@@ -98,6 +98,17 @@ impl Output {
         filled
     }
 
+    /// Puts everything of `later` behind this.
+    pub fn append(&mut self, later: &mut Output) {
+        let from = self.buf.len();
+        self.buf.append(&mut later.buf);
+        self.payloads.extend(later.payloads.drain(..).map(|(at, message)| (from + at, message)));
+        self.payload_bytes += later.payload_bytes;
+        self.packets += later.packets;
+        self.qos0_messages += later.qos0_messages;
+        later.clear();
+    }
+
     /// Takes everything out, for a socket that does not take it now.
     pub fn split_off(&mut self) -> Output {
         std::mem::take(self)

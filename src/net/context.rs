@@ -1,0 +1,182 @@
+//! What connections share: the broker's state, and what their listener says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::clock::Clock;
+use crate::auth::{Authenticator, Authorizer, Identity};
+use crate::message::BrokerTime;
+use crate::protocol::{Session, Settings};
+use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, QueueLimits, Router, SessionTable};
+
+/// The state of one broker.
+pub struct Shared {
+    pub router: Router,
+    pub sessions: SessionTable<Parked>,
+    pub deadlines: Deadlines,
+    pub clock: Clock,
+    /// Sessions at a time; beyond it new ones are refused.
+    pub sessions_max: u32,
+    /// Costly authentications at a time: a storm of connections waits here instead of on every core.
+    pub(super) authentications: Arc<Semaphore>,
+    /// Every task of a connection.
+    pub(crate) tasks: TaskTracker,
+    /// Network connections with a session.
+    pub connected: AtomicU64,
+    /// Network connections, with or without a session.
+    pub sockets: AtomicU64,
+    stopping: AtomicBool,
+}
+
+/// A session without a network connection, with all that its end needs.
+pub struct Parked {
+    pub session: Session,
+    pub mailbox: Arc<Mailbox>,
+    pub identity: Identity,
+    pub access: Arc<ArcSwap<Access>>,
+    /// Some subscription was granted only in part: deliveries are checked.
+    pub filtered: bool,
+    /// When its connection ended.
+    pub since: BrokerTime,
+}
+
+/// Who may connect and who may do what; swapped whole on reload.
+pub struct Access {
+    pub authenticator: Arc<dyn Authenticator>,
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+/// What a listener says of its connections.
+pub struct ListenerContext {
+    pub name: Arc<str>,
+    pub settings: ArcSwap<Settings>,
+    pub access: Arc<ArcSwap<Access>>,
+    pub queue: QueueLimits,
+    /// From accept to the answered CONNECT.
+    pub connect_timeout: Duration,
+    /// A write that stands still for so long ends the connection.
+    pub write_timeout: Duration,
+    /// Connections at a time.
+    pub connections: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(router: Router, clock: Clock, sessions_max: u32) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Shared {
+            router,
+            sessions: SessionTable::default(),
+            deadlines: Deadlines::default(),
+            clock,
+            sessions_max,
+            authentications: Arc::new(Semaphore::new(cores)),
+            tasks: TaskTracker::new(),
+            connected: AtomicU64::new(0),
+            sockets: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// Tells every connection that the broker stops.
+    pub fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+        for view in self.sessions.views() {
+            if let Some(mailbox) = view.mailbox {
+                mailbox.signal(Control::Shutdown);
+            }
+        }
+    }
+
+    /// Publishes a will, if its client was allowed to publish it.
+    pub(super) fn publish_will(&self, parked: &mut Parked, batch: &mut Batch) {
+        let Some(will) = parked.session.will.take() else { return }; // [MQTT-3.1.2-10]
+        let access = parked.access.load();
+        if !access.authorizer.may_publish(&parked.identity, will.topic()) {
+            batch.counts.not_authorised += 1;
+            tracing::warn!(client_id = %parked.identity.client_id, topic = will.topic(), "will not authorised");
+            return;
+        }
+        let message = will.message(parked.mailbox.publisher(), batch.now);
+        self.router.publish(&message, batch);
+    }
+
+    /// Ends a session: its will is published, its subscriptions go, what it had not delivered goes to other members of
+    /// shared groups or is counted as lost.
+    pub(super) fn end_session(&self, mut parked: Parked, batch: &mut Batch) {
+        self.publish_will(&mut parked, batch);
+        let Parked { session, mailbox, .. } = parked;
+        for filter in session.subscriptions.keys() {
+            if let Ok(filter) = crate::topic::ParsedFilter::parse(filter) {
+                self.router.unsubscribe(&mailbox, filter, batch);
+            }
+        }
+        let queued = mailbox.close();
+        let (released, inflight) = session.into_inflight();
+        batch.counts.dropped[crate::message::DropCause::SessionEnded as usize] += released;
+        let mut deliveries = Vec::new();
+        for (mut delivery, may_move) in inflight {
+            if !may_move {
+                delivery.group = None; // [MQTT-4.8.2-5]
+            }
+            deliveries.push(delivery);
+        }
+        deliveries.extend(queued);
+        self.router.hand_back(deliveries, batch);
+    }
+
+    /// Sets the deadlines of a parked session: its delayed will, its expiry.
+    pub(super) fn set_deadlines(&self, parked: &Parked, generation: Generation) {
+        for at in [parked.will_at(), parked.expires_at()] {
+            if at != BrokerTime::NEVER {
+                self.deadlines.insert(at, parked.session.client_id(), generation);
+            }
+        }
+    }
+
+    /// Does what has come due for parked sessions, and returns when something is due next.
+    pub(crate) fn keep_house(&self, batch: &mut Batch) {
+        while let Some((client_id, generation)) = self.deadlines.pop_due(batch.now) {
+            let now = batch.now;
+            let expired = self.sessions.with_parked(&client_id, generation, |parked| {
+                if parked.will_at() <= now {
+                    self.publish_will(parked, batch);
+                }
+                parked.expires_at() <= now
+            });
+            if expired == Some(true) {
+                if let Some(parked) = self.sessions.take_parked(&client_id, generation) {
+                    batch.counts.sessions_expired += 1;
+                    tracing::info!(client_id = %client_id, "session expired");
+                    self.end_session(parked, batch); // [MQTT-4.1.0-2]
+                }
+            }
+        }
+        self.router.flush(batch);
+    }
+}
+
+impl Parked {
+    pub(super) fn expires_at(&self) -> BrokerTime {
+        match self.session.expiry_interval {
+            crate::protocol::EXPIRY_NEVER => BrokerTime::NEVER,
+            secs => self.since.after_secs(secs),
+        }
+    }
+
+    /// When its will is due: after its delay, or when the session ends if that is sooner ([MQTT-3.1.2-8]).
+    pub(super) fn will_at(&self) -> BrokerTime {
+        match &self.session.will {
+            Some(will) => self.since.after_secs(will.delay_interval).min(self.expires_at()),
+            None => BrokerTime::NEVER,
+        }
+    }
+}

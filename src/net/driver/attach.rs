@@ -1,0 +1,353 @@
+//! From CONNECT to a session and back: authentication, the claim of the client id, and letting go.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use super::turn::Turn;
+use super::{Driver, End, Progress, Stage};
+use crate::auth::{Credentials, Identity, Refusal, Step};
+use crate::net::context::Parked;
+use crate::packet::{ProtocolVersion, ReasonCode};
+use crate::protocol::Violation;
+use crate::router::{Claimed, ConnectionFacts, Control, Generation, Mailbox, Released};
+
+/// What the authenticator says.
+pub(super) type AuthAnswer = Result<Identity, Refusal>;
+
+/// A session on this connection.
+pub(super) struct Attached {
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) identity: Identity,
+    pub(super) filtered: bool,
+    generation: Generation,
+    /// An operator wants the session gone with the connection.
+    pub(super) delete: bool,
+    /// A new authentication on a connection that has one already (section 4.12.1).
+    reauthentication: Option<Box<dyn crate::auth::Exchange>>,
+}
+
+/// A client id that has been claimed from another connection.
+pub(super) struct Claiming {
+    identity: Identity,
+    generation: Generation,
+    /// The last data of an enhanced authentication, for CONNACK.
+    data: Option<Vec<u8>>,
+}
+
+impl Driver {
+    /// CONNECT has come: who is it?
+    pub(super) fn authenticate(&mut self, turn: &mut Turn) -> Result<(), End> {
+        let Some(request) = self.connection.request() else { return Ok(()) };
+        if request.client_id.is_empty() {
+            self.connection.assign_client_id(self.fresh_client_id());
+        }
+        let Some(credentials) = self.credentials() else { return Ok(()) };
+        let access = self.listener.access.load_full();
+        let method = self.connection.request().and_then(|request| request.authentication_method.clone());
+        if let Some(method) = method {
+            let Some(exchange) = access.authenticator.begin(&method, &credentials) else {
+                // [MQTT-4.12.0-1]
+                let what = "the Authentication Method is not supported";
+                return Err(self.refused(ReasonCode::BadAuthenticationMethod, what.into(), turn));
+            };
+            self.stage = Stage::Exchanging(exchange);
+            let data = self.connection.request().map(|request| request.authentication_data.clone());
+            return self.exchange(&data.unwrap_or_default(), false, turn);
+        }
+        if !access.authenticator.is_costly(&credentials) {
+            let answer = access.authenticator.authenticate(&credentials);
+            return self.on_answer(answer, turn);
+        }
+        let permits = Arc::clone(&self.shared.authentications);
+        self.stage = Stage::Authenticating(Box::pin(async move {
+            let _permit = permits.acquire_owned().await;
+            let answer = tokio::task::spawn_blocking(move || access.authenticator.authenticate(&credentials)).await;
+            answer.unwrap_or_else(|_| Err(Refusal::new(ReasonCode::UnspecifiedError, "the authenticator failed")))
+        }));
+        Ok(())
+    }
+
+    /// Client ids that the broker makes cannot be guessed, and are new ([MQTT-3.2.2-16]).
+    fn fresh_client_id(&self) -> Arc<str> {
+        loop {
+            let client_id: Arc<str> = format!("auto-{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()).into();
+            if !self.shared.sessions.contains(&client_id) {
+                return client_id;
+            }
+        }
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        let request = self.connection.request()?;
+        Some(Credentials {
+            client_id: Arc::clone(&request.client_id),
+            user_name: request.user_name.clone(),
+            password: request.password.clone(),
+            certificate: self.peer.certificate.clone(),
+            peer: self.peer.ip,
+        })
+    }
+
+    fn refused(&self, reason_code: ReasonCode, reason: String, turn: &mut Turn) -> End {
+        turn.batch.counts.authentication_failures += 1;
+        End::Closed(Violation::new(reason_code, reason))
+    }
+
+    pub(super) fn poll_stage(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        match &mut self.stage {
+            Stage::Authenticating(answer) => match answer.as_mut().poll(cx) {
+                Poll::Pending => Ok(Progress::None),
+                Poll::Ready(answer) => {
+                    self.stage = Stage::Connecting;
+                    self.on_answer(answer, turn).map(|()| Progress::Some)
+                }
+            },
+            Stage::Claiming(claiming) => {
+                let client_id = Arc::clone(&claiming.identity.client_id);
+                match self.shared.sessions.poll_claim(&client_id, claiming.generation, cx) {
+                    Poll::Pending => Ok(Progress::None),
+                    Poll::Ready(claimed) => self.on_claimed(claimed, turn).map(|()| Progress::Some),
+                }
+            }
+            _ => Ok(Progress::None),
+        }
+    }
+
+    fn on_answer(&mut self, answer: AuthAnswer, turn: &mut Turn) -> Result<(), End> {
+        match answer {
+            Ok(identity) => self.claim(identity, None, turn),
+            Err(refusal) => {
+                tracing::info!(peer = %self.peer.name, reason = %refusal.reason, "authentication refused");
+                Err(self.refused(refusal.reason_code, refusal.reason_string().into(), turn))
+            }
+        }
+    }
+
+    /// AUTH data from the client: a step of the exchange that CONNECT began, or of a new one.
+    pub(super) fn exchange(&mut self, data: &[u8], reauthenticate: bool, turn: &mut Turn) -> Result<(), End> {
+        if let Stage::Attached(_) = self.stage {
+            return self.reauthenticate(data, reauthenticate, turn);
+        }
+        let Stage::Exchanging(exchange) = &mut self.stage else {
+            return Err(End::Closed(Violation::new(ReasonCode::ProtocolError, "AUTH is not expected now")));
+        };
+        match exchange.step(data) {
+            Step::Continue(data) => {
+                self.connection.send_auth(ReasonCode::ContinueAuthentication, Some(&data), &mut turn.out);
+                Ok(())
+            }
+            Step::Done { data, identity } => self.claim(identity, data, turn),
+            Step::Refused(refusal) => self.on_answer(Err(refusal), turn),
+        }
+    }
+
+    fn reauthenticate(&mut self, data: &[u8], begin: bool, turn: &mut Turn) -> Result<(), End> {
+        let access = self.listener.access.load_full();
+        let Stage::Attached(attached) = &mut self.stage else { return Ok(()) };
+        if begin {
+            let credentials = Credentials {
+                client_id: Arc::clone(&attached.identity.client_id),
+                user_name: None,
+                password: None,
+                certificate: self.peer.certificate.clone(),
+                peer: self.peer.ip,
+            };
+            let method = self.connection.authentication_method().unwrap_or_default();
+            attached.reauthentication = access.authenticator.begin(method, &credentials);
+        }
+        let Some(exchange) = &mut attached.reauthentication else {
+            return Err(End::Closed(Violation::new(ReasonCode::ProtocolError, "AUTH is not expected now")));
+        };
+        match exchange.step(data) {
+            Step::Continue(data) => {
+                self.connection.send_auth(ReasonCode::ContinueAuthentication, Some(&data), &mut turn.out);
+            }
+            Step::Done { data, identity } if identity == attached.identity => {
+                attached.reauthentication = None;
+                self.connection.send_auth(ReasonCode::Success, data.as_deref(), &mut turn.out);
+            }
+            Step::Done { .. } => {
+                return Err(self.refused(ReasonCode::NotAuthorized, "re-authenticated as somebody else".into(), turn));
+            }
+            // [MQTT-4.12.1-2]
+            Step::Refused(refusal) => return Err(self.refused(ReasonCode::NotAuthorized, refusal.reason, turn)),
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, mut identity: Identity, data: Option<Vec<u8>>, turn: &mut Turn) -> Result<(), End> {
+        self.connection.on_authenticated(identity.user_name.as_deref()).map_err(End::Closed)?;
+        let Some(request) = self.connection.request() else { return Ok(()) };
+        identity.client_id = Arc::clone(&request.client_id);
+        let is_new = !self.shared.sessions.contains(&identity.client_id);
+        if is_new && self.shared.sessions.len() >= self.shared.sessions_max as usize {
+            let what = "the broker holds as many sessions as it may";
+            return Err(End::Closed(Violation::new(ReasonCode::QuotaExceeded, what)));
+        }
+        let (generation, claimed) = self.shared.sessions.claim(&identity.client_id);
+        self.stage = Stage::Claiming(Box::new(Claiming { identity, generation, data }));
+        match claimed {
+            Poll::Pending => Ok(()),
+            Poll::Ready(claimed) => self.on_claimed(claimed, turn),
+        }
+    }
+
+    fn on_claimed(&mut self, claimed: Claimed<Parked>, turn: &mut Turn) -> Result<(), End> {
+        let parked = match claimed {
+            Claimed::Superseded => return Err(End::Superseded),
+            Claimed::New => None,
+            Claimed::Resumed(parked) => self.resume(parked, turn),
+        };
+        let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Connecting) else { return Ok(()) };
+        let Claiming { identity, generation, data } = *claiming;
+        let (resumed, mailbox, filtered) = match parked {
+            Some(parked) => (Some(parked.session), parked.mailbox, parked.filtered),
+            None => (None, self.shared.router.mailbox(&identity.client_id, self.listener.queue), false),
+        };
+        let facts = self.facts(&identity);
+        self.connection.set_publisher(mailbox.publisher());
+        self.log_connected(&identity, resumed.is_some());
+        self.connection.on_session(turn.batch.now, resumed, data.as_deref(), &mut turn.out);
+        mailbox.attach(self.connection.window(), self.connection.inflight());
+        if !self.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
+            mailbox.signal(Control::Takeover);
+        }
+        self.shared.connected.fetch_add(1, Relaxed);
+        turn.batch.counts.connections_made += 1;
+        self.stage = Stage::Attached(Box::new(Attached {
+            mailbox,
+            identity,
+            filtered,
+            generation,
+            delete: false,
+            reauthentication: None,
+        }));
+        Ok(())
+    }
+
+    /// A session that another connection has left: taken up, or ended if the client wants a clean start.
+    fn resume(&mut self, mut parked: Parked, turn: &mut Turn) -> Option<Parked> {
+        let clean_start = self.connection.request().is_some_and(|request| request.clean_start);
+        if clean_start {
+            self.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
+            return None;
+        }
+        parked.session.will = None; // [MQTT-3.1.3-9]
+        Some(parked)
+    }
+
+    fn facts(&self, identity: &Identity) -> ConnectionFacts {
+        let request = self.connection.request();
+        ConnectionFacts {
+            peer: self.peer.name.clone(),
+            listener: Arc::clone(&self.listener.name),
+            protocol: protocol_name(self.connection.version()),
+            user_name: identity.user_name.clone(),
+            keep_alive: request.map_or(0, |request| request.keep_alive),
+            clean_start: request.is_some_and(|request| request.clean_start),
+            session_expiry_interval: request.map_or(0, |request| request.session_expiry_interval),
+            connected_at: unix_seconds(),
+        }
+    }
+
+    fn log_connected(&self, identity: &Identity, resumed: bool) {
+        tracing::info!(
+            client_id = %identity.client_id,
+            peer = %self.peer.name,
+            listener = %self.listener.name,
+            protocol = protocol_name(self.connection.version()),
+            user = identity.user_name.as_deref().unwrap_or_default(),
+            resumed,
+            "connected"
+        );
+    }
+
+    /// Lets go of the session, whatever stage the connection is in.
+    pub(super) fn release(&mut self, end: &End, turn: &mut Turn) {
+        self.count_lost_qos0_if(end, turn);
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Attached(attached) => self.release_session(*attached, end, turn),
+            Stage::Claiming(claiming) => self.abandon_claim(&claiming, turn),
+            _ => self.log_end(None, end),
+        }
+    }
+
+    /// When nothing more will be written, what is unsent is lost now; else after the last write.
+    fn count_lost_qos0_if(&mut self, end: &End, turn: &mut Turn) {
+        if !matches!(end, End::Closed(_)) {
+            self.count_lost_qos0(turn);
+        }
+    }
+
+    fn release_session(&mut self, attached: Attached, end: &End, turn: &mut Turn) {
+        self.shared.connected.fetch_sub(1, Relaxed);
+        self.log_end(Some(&attached.identity), end);
+        let Some(mut session) = self.connection.take_session() else { return };
+        if attached.delete {
+            session.expiry_interval = 0;
+        }
+        let unsent_shared = attached.mailbox.detach(session.inflight(), &mut turn.batch);
+        let client_id = Arc::clone(session.client_id());
+        let mut parked = Parked {
+            session,
+            mailbox: attached.mailbox,
+            identity: attached.identity,
+            access: Arc::clone(&self.listener.access),
+            filtered: attached.filtered,
+            since: turn.batch.now,
+        };
+        if parked.will_at() <= turn.batch.now {
+            self.shared.publish_will(&mut parked, &mut turn.batch);
+        }
+        let kept = if parked.session.expiry_interval == 0 {
+            self.shared.end_session(parked, &mut turn.batch);
+            None
+        } else {
+            Some(parked) // [MQTT-3.1.2-23]
+        };
+        self.park(&client_id, attached.generation, kept);
+        self.shared.router.hand_back(unsent_shared, &mut turn.batch);
+    }
+
+    fn park(&self, client_id: &str, generation: Generation, parked: Option<Parked>) {
+        if let Released::Parked(generation) = self.shared.sessions.release(client_id, generation, parked) {
+            self.shared.sessions.with_parked(client_id, generation, |parked| {
+                self.shared.set_deadlines(parked, generation);
+            });
+        }
+    }
+
+    fn abandon_claim(&mut self, claiming: &Claiming, turn: &mut Turn) {
+        let client_id = &claiming.identity.client_id;
+        if let Some((generation, Poll::Ready(session))) = self.shared.sessions.abandon(client_id, claiming.generation) {
+            self.park(client_id, generation, session);
+        }
+        self.log_end(Some(&claiming.identity), &End::Superseded);
+        turn.out.clear();
+    }
+
+    fn log_end(&self, identity: Option<&Identity>, end: &End) {
+        let client_id = identity.map_or("", |identity| &identity.client_id);
+        let peer = &self.peer.name;
+        match end {
+            End::Lost(why) => tracing::info!(client_id, peer, why, "connection lost"),
+            End::Disconnected(code) => tracing::info!(client_id, peer, reason = %code, "disconnected"),
+            End::Closed(violation) => tracing::info!(client_id, peer, why = %violation, "connection closed"),
+            End::Superseded => tracing::info!(client_id, peer, why = "superseded by a newer connection", "connection closed"),
+        }
+    }
+}
+
+fn protocol_name(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::V3 => "MQTT 3.1",
+        ProtocolVersion::V4 => "MQTT 3.1.1",
+        ProtocolVersion::V5 => "MQTT 5.0",
+    }
+}
+
+/// Wall-clock time, for display only.
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

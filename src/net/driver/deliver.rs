@@ -1,0 +1,173 @@
+//! Out to the client: what was in flight before a reconnect, then retained messages, then the mailbox; as much of each
+//! as the client's window and the socket take.
+
+use std::task::{Context, Poll};
+
+use super::turn::Turn;
+use super::{Driver, End, Progress, Stage};
+use crate::message::{Delivery, DropCause, Message};
+use crate::packet::{QoS, ReasonCode};
+use crate::protocol::{Delivered, Replay, Violation};
+use crate::router::{Control, Kick, MailboxEvent};
+use crate::topic::PageEnd;
+
+/// What one turn puts into the socket at most.
+const TURN_BYTES_MAX: usize = 256 * 1024;
+/// Retained messages of one turn.
+const REPLAY_MESSAGES_MAX: usize = 128;
+
+impl Driver {
+    pub(super) fn poll_mailbox(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        if !matches!(self.stage, Stage::Attached(_)) {
+            return Ok(Progress::None);
+        }
+        let mut progress = Progress::None;
+        let mut groups = true;
+        if self.unsent.is_none() && (self.resend(turn) | self.replay(turn)) {
+            progress = Progress::Some;
+        }
+        loop {
+            let bytes_max = if self.unsent.is_some() { 0 } else { TURN_BYTES_MAX.saturating_sub(turn.out.len()) };
+            let Stage::Attached(attached) = &self.stage else { return Ok(progress) };
+            let inflight = self.connection.inflight();
+            let event =
+                attached.mailbox.poll(cx.waker(), inflight, bytes_max as u64, groups, &mut turn.deliveries);
+            match event {
+                Poll::Pending => return Ok(progress),
+                Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
+                Poll::Ready(MailboxEvent::GroupsWaiting) => {
+                    self.shared.router.pull_shared(&attached.mailbox, &mut turn.batch);
+                    groups = false;
+                }
+                Poll::Ready(MailboxEvent::Deliveries) => {
+                    progress = Progress::Some;
+                    self.send_deliveries(turn);
+                }
+            }
+        }
+    }
+
+    fn send_deliveries(&mut self, turn: &mut Turn) {
+        let mut deliveries = std::mem::take(&mut turn.deliveries);
+        for delivery in deliveries.drain(..) {
+            self.send(delivery, turn);
+        }
+        turn.deliveries = deliveries;
+    }
+
+    fn send(&mut self, delivery: Delivery, turn: &mut Turn) {
+        if !self.may_receive(&delivery.message) {
+            turn.batch.counts.drop_copy(DropCause::NotAuthorized);
+            return;
+        }
+        let (qos, payload) = (delivery.qos, delivery.message.payload().len() as u64);
+        match self.connection.deliver(turn.batch.now, delivery, &mut turn.out) {
+            Delivered::Dropped(cause) => turn.batch.counts.drop_copy(cause),
+            Delivered::Sent => count_sent(qos, payload, turn),
+        }
+    }
+
+    /// Subscriptions that were granted in part are checked here, message by message.
+    fn may_receive(&self, message: &Message) -> bool {
+        let Stage::Attached(attached) = &self.stage else { return false };
+        !attached.filtered
+            || self.listener.access.load().authorizer.may_receive(&attached.identity, message.topic())
+    }
+
+    fn resend(&mut self, turn: &mut Turn) -> bool {
+        if !self.connection.is_resending() {
+            return false;
+        }
+        let before = turn.out.len();
+        let (publishes, given_up) = self.connection.resend(turn.batch.now, TURN_BYTES_MAX, &mut turn.out);
+        turn.batch.counts.redelivered += publishes;
+        for _ in &given_up {
+            turn.batch.counts.drop_copy(DropCause::TooLarge);
+        }
+        turn.out.len() > before
+    }
+
+    /// Sends retained messages of the oldest subscription that still waits for some; true when any went out.
+    fn replay(&mut self, turn: &mut Turn) -> bool {
+        let Some(replay) = self.connection.session().and_then(|session| session.replays.front()) else { return false };
+        let mut replay = replay.clone();
+        let room = match replay.options.qos {
+            QoS::AtMostOnce => REPLAY_MESSAGES_MAX,
+            _ => REPLAY_MESSAGES_MAX
+                .min(self.connection.window().saturating_sub(self.connection.inflight()) as usize),
+        };
+        if room == 0 || turn.out.len() >= TURN_BYTES_MAX {
+            return false;
+        }
+        let end = self.replay_page(&replay, room, turn);
+        let Some(session) = self.connection.session_mut() else { return false };
+        match end {
+            PageEnd::Done => drop(session.replays.pop_front()),
+            PageEnd::ResumeAfter(topic) => {
+                replay.after = Some((*topic).into());
+                session.replays[0] = replay;
+            }
+        }
+        true
+    }
+
+    fn replay_page(&mut self, replay: &Replay, room: usize, turn: &mut Turn) -> PageEnd {
+        let mut messages = Vec::new();
+        let after = replay.after.as_deref();
+        let end = self.shared.router.retained_page(
+            &replay.filter,
+            after,
+            room,
+            replay.before_version,
+            turn.batch.now,
+            |message| messages.push(message.clone()),
+        );
+        for message in messages {
+            turn.batch.counts.matched += 1;
+            if replay.options.no_local && self.is_own(&message) {
+                turn.batch.counts.drop_copy(DropCause::NoLocal);
+                continue;
+            }
+            turn.batch.counts.retained_sent += 1;
+            let qos = replay.options.qos.min(message.qos()); // [MQTT-3.8.4-8]
+            let subscription_ids = replay.subscription_ids.clone();
+            self.send(Delivery { message, qos, retain: true, subscription_ids, group: None }, turn);
+        }
+        end
+    }
+
+    fn is_own(&self, message: &Message) -> bool {
+        matches!(&self.stage, Stage::Attached(attached) if attached.mailbox.publisher() == message.publisher())
+    }
+}
+
+fn count_sent(qos: QoS, payload: u64, turn: &mut Turn) {
+    turn.batch.counts.sent_payload_bytes += payload;
+    match qos {
+        QoS::AtMostOnce => turn.batch.counts.sent_qos0 += 1,
+        QoS::AtLeastOnce => turn.batch.counts.sent_qos1 += 1,
+        QoS::ExactlyOnce => turn.batch.counts.sent_qos2 += 1,
+    }
+}
+
+impl Driver {
+    fn obey(&mut self, control: Control) -> End {
+        if let (Stage::Attached(attached), Control::Kick(Kick::Delete)) = (&mut self.stage, control) {
+            attached.delete = true;
+        }
+        let (reason_code, what) = words_for(control);
+        End::Closed(Violation::new(reason_code, what))
+    }
+}
+
+fn words_for(control: Control) -> (ReasonCode, &'static str) {
+    match control {
+        // [MQTT-3.1.4-3]
+        Control::Takeover => (ReasonCode::SessionTakenOver, "another connection uses this client id"),
+        Control::Kick(Kick::SlowClient) => (ReasonCode::QuotaExceeded, "the queue for this client is full"),
+        Control::Kick(Kick::Disconnect | Kick::Delete) => {
+            (ReasonCode::AdministrativeAction, "an operator ended the connection")
+        }
+        Control::Shutdown => (ReasonCode::ServerShuttingDown, "the broker stops"),
+    }
+}

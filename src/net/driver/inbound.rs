@@ -1,0 +1,248 @@
+//! In from the socket: one read, every whole packet of it, and what each packet's action asks for.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::turn::Turn;
+use super::{Driver, End, Progress, Stage};
+use crate::auth::Subscribing;
+use crate::message::{DropCause, Message};
+use crate::packet::{Decoded, Packet, PacketType, QoS, ReasonCode};
+use crate::protocol::{Action, Output, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest, wants_retained};
+use crate::router::{Batch, Outcome};
+use crate::topic::ParsedFilter;
+
+/// With so much waiting for the socket, nothing is read any more: even answers to pings would pile up.
+const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+
+impl Driver {
+    /// The broker itself has stopped reading: the client does not take what it is sent.
+    pub(super) fn reading_rests(&self) -> bool {
+        self.unsent.is_some() && (self.first_waiting_is_publish() || self.unsent_bytes() >= UNSENT_BYTES_MAX)
+    }
+
+    /// A PUBLISH waits while the socket is full; what follows it waits too.
+    fn first_waiting_is_publish(&self) -> bool {
+        self.partial.first().is_some_and(|first| first >> 4 == PacketType::Publish as u8)
+    }
+
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        if !self.connection.takes_packets() || self.reading_rests() {
+            return Ok(Progress::None);
+        }
+        if let (Stage::Authenticating(_), false) = (&self.stage, self.partial.is_empty()) {
+            return Ok(Progress::None);
+        }
+        // Packets that waited come first: the socket may have nothing more to say.
+        if self.has_whole_packet() {
+            let waiting = std::mem::take(&mut self.partial);
+            self.handle_bytes(&waiting, turn)?;
+            return Ok(Progress::Some);
+        }
+        let mut scratch = std::mem::take(&mut turn.scratch);
+        let result = self.read_into(&mut scratch, cx, turn);
+        turn.scratch = scratch;
+        result
+    }
+
+    fn read_into(&mut self, scratch: &mut [u8], cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        // A short start of a packet goes in front, so that packets are decoded where they were read.
+        let kept = if self.partial.len() * 2 <= scratch.len() { self.partial.len() } else { 0 };
+        scratch[..kept].copy_from_slice(&self.partial[..kept]);
+        let mut buf = ReadBuf::new(&mut scratch[kept..]);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+            Poll::Pending => return Ok(Progress::None),
+            Poll::Ready(Err(error)) => return Err(End::Lost(format!("read: {error}"))),
+            Poll::Ready(Ok(())) => {}
+        }
+        let n = buf.filled().len();
+        if n == 0 {
+            return Err(End::Lost("the client closed the connection".into()));
+        }
+        turn.batch.counts.bytes_received += n as u64;
+        if kept > 0 || self.partial.is_empty() {
+            self.partial.clear();
+            self.handle_bytes(&scratch[..kept + n], turn)?;
+        } else {
+            let mut large = std::mem::take(&mut self.partial);
+            large.extend_from_slice(&scratch[..n]);
+            if whole(&large) {
+                self.handle_bytes(&large, turn)?;
+            } else {
+                self.partial = large;
+            }
+        }
+        Ok(Progress::Some)
+    }
+
+    fn has_whole_packet(&self) -> bool {
+        !self.partial.is_empty() && whole(&self.partial)
+    }
+
+    /// Handles every whole packet and keeps the rest.
+    fn handle_bytes(&mut self, bytes: &[u8], turn: &mut Turn) -> Result<(), End> {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.connection.takes_packets() {
+            if self.must_wait(rest, &turn.out) {
+                break;
+            }
+            match self.connection.decoder().decode(rest) {
+                Ok(Decoded::Incomplete { .. }) => break,
+                Ok(Decoded::Packet { packet, len }) => {
+                    rest = &rest[len..];
+                    turn.batch.counts.packets_received += 1;
+                    self.handle_packet(packet, turn)?;
+                }
+                Err(error) => {
+                    turn.batch.counts.protocol_errors += 1;
+                    return Err(End::Closed(self.connection.close_on_decode_error(&error, &mut turn.out)));
+                }
+            }
+            if let Stage::Authenticating(_) = self.stage {
+                break;
+            }
+        }
+        self.partial = rest.to_vec();
+        Ok(())
+    }
+
+    /// A client that does not take what it is sent may not publish more ...
+    fn must_wait(&self, rest: &[u8], out: &Output) -> bool {
+        let is_publish = rest[0] >> 4 == PacketType::Publish as u8;
+        // ... and acknowledgements of one turn are bounded too.
+        (is_publish && self.unsent.is_some()) || self.unsent_bytes() + out.len() >= UNSENT_BYTES_MAX
+    }
+
+    fn handle_packet(&mut self, packet: Packet<'_>, turn: &mut Turn) -> Result<(), End> {
+        if let Packet::Publish(publish) = &packet {
+            count_received(publish.qos, publish.payload.len(), &mut turn.batch);
+        }
+        let action = self.connection.handle_packet(turn.batch.now, packet, &mut turn.out);
+        match action.map_err(|violation| protocol_error(violation, turn))? {
+            Action::None => Ok(()),
+            Action::Publish { message, reply } => self.publish(&message, reply, turn),
+            Action::Completed(qos) => {
+                match qos {
+                    QoS::ExactlyOnce => turn.batch.counts.delivered_qos2 += 1,
+                    _ => turn.batch.counts.delivered_qos1 += 1,
+                }
+                Ok(())
+            }
+            Action::RefusedByReceiver(_) => {
+                turn.batch.counts.drop_copy(DropCause::RefusedByReceiver); // [MQTT-4.8.2-6]
+                Ok(())
+            }
+            Action::Subscribe(request) => {
+                self.subscribe(&request, turn);
+                Ok(())
+            }
+            Action::Unsubscribe(request) => {
+                self.unsubscribe(&request, turn);
+                Ok(())
+            }
+            Action::Disconnect { reason_code } => Err(End::Disconnected(reason_code)),
+            Action::Authenticate => self.authenticate(turn),
+            Action::AuthData { data, reauthenticate } => self.exchange(&data, reauthenticate, turn),
+        }
+    }
+
+    fn publish(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Result<(), End> {
+        let routed = self.route(message, &mut turn.batch);
+        self.connection.on_routed(reply, routed, &mut turn.out).map_err(End::Closed)
+    }
+
+    fn route(&mut self, message: &Message, batch: &mut Batch) -> Routed {
+        let Stage::Attached(attached) = &self.stage else { return Routed::Accepted };
+        let access = self.listener.access.load();
+        if !access.authorizer.allows_everything()
+            && !access.authorizer.may_publish(&attached.identity, message.topic())
+        {
+            batch.counts.not_authorised += 1;
+            return Routed::NotAuthorized;
+        }
+        match self.shared.router.publish(message, batch) {
+            Outcome::Routed { matched: 0 } => Routed::NoMatchingSubscribers,
+            Outcome::Routed { .. } => Routed::Accepted,
+            Outcome::Refused(crate::router::Refused::QueueFull) => Routed::Refused("a subscriber's queue is full"),
+            Outcome::Refused(crate::router::Refused::RetainedFull) => {
+                Routed::Refused("the limit of retained messages is reached")
+            }
+        }
+    }
+
+    fn subscribe(&mut self, request: &SubscribeRequest, turn: &mut Turn) {
+        let results: Vec<_> = request
+            .filters
+            .iter()
+            .map(|(filter, options, refused)| match refused {
+                Some(reason_code) => SubscribeResult::Refused(*reason_code),
+                None => self.subscribe_one(filter, *options, request),
+            })
+            .collect();
+        self.connection.on_subscribed(request, &results, &mut turn.out);
+    }
+
+    fn subscribe_one(
+        &mut self,
+        filter: &str,
+        options: crate::packet::SubscribeOptions,
+        request: &SubscribeRequest,
+    ) -> SubscribeResult {
+        let Stage::Attached(attached) = &mut self.stage else {
+            return SubscribeResult::Refused(ReasonCode::UnspecifiedError);
+        };
+        let Ok(parsed) = ParsedFilter::parse(filter) else {
+            return SubscribeResult::Refused(ReasonCode::TopicFilterInvalid);
+        };
+        match self.listener.access.load().authorizer.may_subscribe(&attached.identity, parsed.filter) {
+            Subscribing::Denied => return SubscribeResult::Refused(ReasonCode::NotAuthorized),
+            Subscribing::Filtered => attached.filtered = true,
+            Subscribing::Whole => {}
+        }
+        let subscribed = self.shared.router.subscribe(&attached.mailbox, parsed, options, request.id);
+        let replay = wants_retained(&options, subscribed.existed, parsed.share.is_some());
+        SubscribeResult::Granted { replay_before: replay.then_some(subscribed.retained_before) }
+    }
+
+    fn unsubscribe(&mut self, request: &UnsubscribeRequest, turn: &mut Turn) {
+        let Stage::Attached(attached) = &self.stage else { return };
+        let existed: Vec<_> = request
+            .filters
+            .iter()
+            .map(|filter| {
+                ParsedFilter::parse(filter).is_ok_and(|parsed| {
+                    self.shared.router.unsubscribe(&attached.mailbox, parsed, &mut turn.batch)
+                })
+            })
+            .collect();
+        self.connection.on_unsubscribed(request, &existed, &mut turn.out);
+    }
+}
+
+fn protocol_error(violation: crate::protocol::Violation, turn: &mut Turn) -> End {
+    turn.batch.counts.protocol_errors += 1;
+    End::Closed(violation)
+}
+
+fn count_received(qos: QoS, payload_len: usize, batch: &mut Batch) {
+    batch.counts.received_payload_bytes += payload_len as u64;
+    match qos {
+        QoS::AtMostOnce => batch.counts.received_qos0 += 1,
+        QoS::AtLeastOnce => batch.counts.received_qos1 += 1,
+        QoS::ExactlyOnce => batch.counts.received_qos2 += 1,
+    }
+}
+
+/// Whether a packet is there from its first to its last byte; broken lengths are whole, so that they are looked at.
+fn whole(bytes: &[u8]) -> bool {
+    let mut length = 0usize;
+    for (index, byte) in bytes.iter().skip(1).take(4).enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            return bytes.len() >= 2 + index + length;
+        }
+    }
+    bytes.len() > 4
+}

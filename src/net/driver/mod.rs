@@ -1,0 +1,251 @@
+//! One task a connection: it owns the socket, the protocol state and the session, and is the only joint between
+//! protocol and router.
+//!
+//! A turn looks at everything once: the mailbox (what others want of this session), the socket (every whole packet of
+//! one read), the deadlines; then all that the turn produced leaves in one write. Nothing is kept between turns but
+//! incomplete packets and unsent bytes; buffers are the thread's. A turn's work is bounded, so that a flood on one
+//! connection delays no other.
+//!
+//! ```text
+//! Connecting ─CONNECT─► Authenticating ─► Claiming ─► Attached ─► Lingering ─► done
+//! ```
+
+mod attach;
+mod deliver;
+mod inbound;
+mod turn;
+mod write;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use self::attach::{Attached, AuthAnswer};
+use self::turn::Turn;
+use self::write::Unsent;
+use super::clock::Alarm;
+use super::context::{ListenerContext, Shared};
+use super::stream::Stream;
+use crate::auth::{CertificateSubject, Exchange};
+use crate::message::BrokerTime;
+use crate::packet::ReasonCode;
+use crate::protocol::{Connection, Violation};
+
+/// Where a connection comes from, and what its transport says of it.
+pub(super) struct Peer {
+    /// For the log and operators.
+    pub(super) name: String,
+    pub(super) ip: Option<std::net::IpAddr>,
+    pub(super) certificate: Option<Arc<CertificateSubject>>,
+}
+
+pub(super) struct Driver {
+    stream: Stream,
+    shared: Arc<Shared>,
+    listener: Arc<ListenerContext>,
+    peer: Box<Peer>,
+    connection: Connection,
+    stage: Stage,
+    /// The start of a packet that is not whole yet, or packets that wait.
+    partial: Vec<u8>,
+    /// What the socket did not take.
+    unsent: Option<Box<Unsent>>,
+    alarm: Alarm,
+}
+
+enum Stage {
+    /// Waiting for CONNECT.
+    Connecting,
+    /// Waiting for the authenticator.
+    Authenticating(Pin<Box<dyn Future<Output = AuthAnswer> + Send>>),
+    /// Waiting for the client's next AUTH.
+    Exchanging(Box<dyn Exchange>),
+    /// Waiting for another driver to hand the session over.
+    Claiming(Box<attach::Claiming>),
+    Attached(Box<Attached>),
+    /// The last packet is out; reading until the client has closed too, so that it is not lost to a reset.
+    Lingering {
+        until: BrokerTime,
+        bytes_left: usize,
+    },
+    Done,
+}
+
+/// Why a connection ends.
+pub(super) enum End {
+    /// The client closed, or the network failed.
+    Lost(String),
+    /// The client sent DISCONNECT.
+    Disconnected(ReasonCode),
+    /// The client broke a rule, or the broker wants it gone: say so.
+    Closed(Violation),
+    /// A client id that another connection claimed before this one had its session.
+    Superseded,
+}
+
+/// What a turn, or a part of it, came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Some,
+    None,
+}
+
+/// Turns of one poll before other tasks get theirs.
+const TURNS_MAX: u32 = 8;
+/// How long a closed connection may take to close its own side.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much of what a closed connection still sends is read and thrown away.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// Without a session nobody can signal this task: it looks for the broker's end itself.
+const STOP_CHECK: Duration = Duration::from_millis(500);
+
+impl Driver {
+    pub(super) fn new(stream: Stream, peer: Peer, shared: Arc<Shared>, listener: Arc<ListenerContext>) -> Self {
+        let now = shared.clock.now();
+        let connection = Connection::new(listener.settings.load_full(), now, listener.connect_timeout);
+        shared.sockets.fetch_add(1, Relaxed);
+        Driver {
+            alarm: Alarm::new(&shared.clock),
+            stream,
+            shared,
+            listener,
+            peer: Box::new(peer),
+            connection,
+            stage: Stage::Connecting,
+            partial: Vec::new(),
+            unsent: None,
+        }
+    }
+
+    fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+        for _ in 0..TURNS_MAX {
+            turn.begin(self.shared.clock.now());
+            let progress = self.turn(cx, turn);
+            turn.finish(&self.shared);
+            match progress {
+                _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
+                Progress::Some => {}
+                Progress::None => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Looks at everything once.
+    fn turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
+        if let Stage::Lingering { .. } = self.stage {
+            return self.linger(cx, turn);
+        }
+        match self.work(cx, turn) {
+            Ok(progress) => match self.flush_turn(cx, turn) {
+                Ok(()) => progress,
+                Err(end) => self.end(cx, end, turn),
+            },
+            Err(end) => self.end(cx, end, turn),
+        }
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        let answered = self.poll_stage(cx, turn)?;
+        let delivered = self.poll_mailbox(cx, turn)?;
+        let read = self.poll_read(cx, turn)?;
+        self.poll_deadlines(cx, turn)?;
+        let any = [answered, delivered, read].contains(&Progress::Some);
+        Ok(if any { Progress::Some } else { Progress::None })
+    }
+
+    fn poll_deadlines(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
+        let now = turn.batch.now;
+        if self.reading_rests() {
+            self.connection.rest_keep_alive(now);
+        }
+        self.connection.handle_timeout(now).map_err(End::Closed)?;
+        let mut next = self.connection.next_timeout();
+        if let Some(unsent) = &self.unsent {
+            let stuck = unsent.since.after(self.listener.write_timeout);
+            if now >= stuck {
+                return Err(End::Lost("the client did not take a packet within the write timeout".into()));
+            }
+            next = next.min(stuck);
+        }
+        if !matches!(self.stage, Stage::Attached(_)) {
+            if self.shared.is_stopping() {
+                return Err(End::Closed(Violation::new(ReasonCode::ServerShuttingDown, "the broker stops")));
+            }
+            next = next.min(now.after(STOP_CHECK));
+        }
+        if self.alarm.poll(next, cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Ends the connection: what is to be said goes out in one write, the session is let go, the socket lingers.
+    fn end(&mut self, cx: &mut Context<'_>, end: End, turn: &mut Turn) -> Progress {
+        let lingers = matches!(end, End::Closed(_));
+        if let End::Closed(violation) = &end {
+            self.connection.close(violation, &mut turn.out);
+        }
+        self.release(&end, turn);
+        if lingers && self.write_last(cx, turn) {
+            let until = turn.batch.now.after(LINGER);
+            self.stage = Stage::Lingering { until, bytes_left: LINGER_BYTES_MAX };
+        } else {
+            self.stage = Stage::Done;
+        }
+        Progress::Some
+    }
+
+    /// Reads and throws away until the client has closed.
+    fn linger(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
+        let Stage::Lingering { until, bytes_left } = &mut self.stage else { return Progress::None };
+        let mut buf = ReadBuf::new(&mut turn.scratch);
+        let over = match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) => {
+                let n = buf.filled().len();
+                *bytes_left = bytes_left.saturating_sub(n);
+                n == 0 || *bytes_left == 0
+            }
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => {
+                if self.alarm.poll(*until, cx).is_pending() {
+                    return Progress::None;
+                }
+                true
+            }
+        };
+        if over {
+            self.stage = Stage::Done;
+        }
+        Progress::Some
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = self.get_mut();
+        turn::with(|turn| driver.poll_turns(cx, turn))
+    }
+}
+
+impl Drop for Driver {
+    /// A session that nobody has let go (the runtime is being dropped, or a panic) is parked, never lost.
+    fn drop(&mut self) {
+        if let Stage::Attached(_) | Stage::Claiming(_) = self.stage {
+            let mut turn = Turn::default();
+            turn.begin(self.shared.clock.now());
+            self.release(&End::Lost("the connection's task ended".into()), &mut turn);
+            turn.finish(&self.shared);
+        }
+        self.shared.sockets.fetch_sub(1, Relaxed);
+        self.listener.connections.fetch_sub(1, Relaxed);
+    }
+}

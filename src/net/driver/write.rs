@@ -1,0 +1,121 @@
+//! Out to the socket: everything a turn produced in one write, what is left over kept until the socket takes it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+
+use super::turn::Turn;
+use super::{Driver, End};
+use crate::message::{BrokerTime, DropCause};
+use crate::net::stream::Stream;
+use crate::protocol::Output;
+
+/// Bytes that the socket did not take.
+pub(super) struct Unsent {
+    out: Output,
+    written: usize,
+    /// When it last took some.
+    pub(super) since: BrokerTime,
+}
+
+/// Pieces of one vectored write.
+const SLICES_MAX: usize = 64;
+
+enum Wrote {
+    All,
+    /// So many bytes in all, then the socket had no room.
+    Part(usize),
+}
+
+impl Driver {
+    /// Writes what the turn produced; keeps what the socket does not take.
+    pub(super) fn flush_turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
+        self.flush_unsent(cx, turn)?;
+        if turn.out.is_empty() {
+            return Ok(());
+        }
+        turn.batch.counts.packets_sent += turn.out.packets;
+        if let Some(unsent) = &mut self.unsent {
+            unsent.out.append(&mut turn.out);
+            return Ok(());
+        }
+        let (wrote, bytes) = write_all(&mut self.stream, cx, &turn.out, 0).map_err(lost)?;
+        turn.batch.counts.bytes_sent += bytes as u64;
+        match wrote {
+            Wrote::All => turn.batch.counts.delivered_qos0 += turn.out.qos0_messages,
+            Wrote::Part(written) => {
+                let out = turn.out.split_off();
+                self.unsent = Some(Box::new(Unsent { out, written, since: turn.batch.now }));
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_unsent(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
+        let Some(unsent) = &mut self.unsent else { return Ok(()) };
+        let (wrote, bytes) = write_all(&mut self.stream, cx, &unsent.out, unsent.written).map_err(lost)?;
+        turn.batch.counts.bytes_sent += bytes as u64;
+        if bytes > 0 {
+            unsent.since = turn.batch.now;
+        }
+        match wrote {
+            Wrote::Part(written) => unsent.written = written,
+            Wrote::All => {
+                turn.batch.counts.delivered_qos0 += unsent.out.qos0_messages;
+                self.unsent = None;
+                // The mailbox and the socket may go on now.
+                cx.waker().wake_by_ref();
+            }
+        }
+        Ok(())
+    }
+
+    /// The last words of a connection: one attempt, no wait. False when the socket did not take all of it.
+    pub(super) fn write_last(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
+        let _ = self.flush_turn(cx, turn);
+        let sent = self.unsent.is_none();
+        self.count_lost_qos0(turn);
+        sent && Pin::new(&mut self.stream).poll_shutdown(cx).is_ready()
+    }
+
+    /// QoS 0 messages that the kernel has not taken are not delivered.
+    pub(super) fn count_lost_qos0(&mut self, turn: &mut Turn) {
+        let lost = self.unsent.take().map_or(0, |unsent| unsent.out.qos0_messages);
+        turn.batch.counts.dropped[DropCause::ConnectionLost as usize] += lost;
+    }
+
+    /// How much is waiting for the socket.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent.as_ref().map_or(0, |unsent| unsent.out.len() - unsent.written)
+    }
+}
+
+fn lost(error: io::Error) -> End {
+    End::Lost(format!("write: {error}"))
+}
+
+/// Writes from `written` on until all is out or the socket has no room; also returns how many bytes went.
+fn write_all(
+    stream: &mut Stream,
+    cx: &mut Context<'_>,
+    out: &Output,
+    mut written: usize,
+) -> io::Result<(Wrote, usize)> {
+    let from = written;
+    while written < out.len() {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let filled = out.fill_slices(written, &mut slices);
+        match Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..filled]) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(n)) => written += n,
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => return Ok((Wrote::Part(written), written - from)),
+        }
+    }
+    match Pin::new(stream).poll_flush(cx) {
+        Poll::Ready(Err(error)) => Err(error),
+        _ => Ok((Wrote::All, written - from)),
+    }
+}
