@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod broker;
 pub mod config;
 pub mod message;
 pub mod net;

@@ -55,7 +55,7 @@ impl Clock {
 }
 
 /// Wakes one task at a time that may be moved; cheap to move later.
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     clock: Clock,
     /// What the timer is set to, and the timer of a real clock.
     set: Option<(BrokerTime, Option<Pin<Box<tokio::time::Sleep>>>)>,
@@ -65,12 +65,12 @@ pub(super) struct Alarm {
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Alarm {
-    pub(super) fn new(clock: &Clock) -> Self {
+    pub(crate) fn new(clock: &Clock) -> Self {
         Alarm { clock: clock.clone(), set: None }
     }
 
     /// Ready when `at` has come; else the task is woken then, or somewhat earlier.
-    pub(super) fn poll(&mut self, at: BrokerTime, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, at: BrokerTime, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.clock.now();
         if now >= at {
             return Poll::Ready(());

@@ -71,7 +71,8 @@ impl Driver {
     /// Client ids that the broker makes cannot be guessed, and are new ([MQTT-3.2.2-16]).
     fn fresh_client_id(&self) -> Arc<str> {
         loop {
-            let client_id: Arc<str> = format!("auto-{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()).into();
+            let client_id: Arc<str> =
+                format!("auto-{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()).into();
             if !self.shared.sessions.contains(&client_id) {
                 return client_id;
             }
@@ -334,7 +335,9 @@ impl Driver {
             End::Lost(why) => tracing::info!(client_id, peer, why, "connection lost"),
             End::Disconnected(code) => tracing::info!(client_id, peer, reason = %code, "disconnected"),
             End::Closed(violation) => tracing::info!(client_id, peer, why = %violation, "connection closed"),
-            End::Superseded => tracing::info!(client_id, peer, why = "superseded by a newer connection", "connection closed"),
+            End::Superseded => {
+                tracing::info!(client_id, peer, why = "superseded by a newer connection", "connection closed")
+            }
         }
     }
 }

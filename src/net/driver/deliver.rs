@@ -30,8 +30,7 @@ impl Driver {
             let bytes_max = if self.unsent.is_some() { 0 } else { TURN_BYTES_MAX.saturating_sub(turn.out.len()) };
             let Stage::Attached(attached) = &self.stage else { return Ok(progress) };
             let inflight = self.connection.inflight();
-            let event =
-                attached.mailbox.poll(cx.waker(), inflight, bytes_max as u64, groups, &mut turn.deliveries);
+            let event = attached.mailbox.poll(cx.waker(), inflight, bytes_max as u64, groups, &mut turn.deliveries);
             match event {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
@@ -70,8 +69,7 @@ impl Driver {
     /// Subscriptions that were granted in part are checked here, message by message.
     fn may_receive(&self, message: &Message) -> bool {
         let Stage::Attached(attached) = &self.stage else { return false };
-        !attached.filtered
-            || self.listener.access.load().authorizer.may_receive(&attached.identity, message.topic())
+        !attached.filtered || self.listener.access.load().authorizer.may_receive(&attached.identity, message.topic())
     }
 
     fn resend(&mut self, turn: &mut Turn) -> bool {
@@ -93,8 +91,7 @@ impl Driver {
         let mut replay = replay.clone();
         let room = match replay.options.qos {
             QoS::AtMostOnce => REPLAY_MESSAGES_MAX,
-            _ => REPLAY_MESSAGES_MAX
-                .min(self.connection.window().saturating_sub(self.connection.inflight()) as usize),
+            _ => REPLAY_MESSAGES_MAX.min(self.connection.window().saturating_sub(self.connection.inflight()) as usize),
         };
         if room == 0 || turn.out.len() >= TURN_BYTES_MAX {
             return false;

@@ -10,7 +10,9 @@ use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
 use crate::message::{DropCause, Message};
 use crate::packet::{Decoded, Packet, PacketType, QoS, ReasonCode};
-use crate::protocol::{Action, Output, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest, wants_retained};
+use crate::protocol::{
+    Action, Output, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest, wants_retained,
+};
 use crate::router::{Batch, Outcome};
 use crate::topic::ParsedFilter;
 
@@ -156,8 +158,7 @@ impl Driver {
     fn route(&mut self, message: &Message, batch: &mut Batch) -> Routed {
         let Stage::Attached(attached) = &self.stage else { return Routed::Accepted };
         let access = self.listener.access.load();
-        if !access.authorizer.allows_everything()
-            && !access.authorizer.may_publish(&attached.identity, message.topic())
+        if !access.authorizer.allows_everything() && !access.authorizer.may_publish(&attached.identity, message.topic())
         {
             batch.counts.not_authorised += 1;
             return Routed::NotAuthorized;
@@ -212,9 +213,8 @@ impl Driver {
             .filters
             .iter()
             .map(|filter| {
-                ParsedFilter::parse(filter).is_ok_and(|parsed| {
-                    self.shared.router.unsubscribe(&attached.mailbox, parsed, &mut turn.batch)
-                })
+                ParsedFilter::parse(filter)
+                    .is_ok_and(|parsed| self.shared.router.unsubscribe(&attached.mailbox, parsed, &mut turn.batch))
             })
             .collect();
         self.connection.on_unsubscribed(request, &existed, &mut turn.out);

@@ -1,0 +1,236 @@
+//! The composition root: builds every part from the configuration, owns the order of start and shutdown. The only file
+//! that knows all rooms.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::Poll;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{AccessPolicy, AclFile, AllowAll, AuthFileError, Authorizer, CertificateAs, PasswordFile, ScramFile};
+use crate::config::{
+    AccessConfig, CertificateUserName, Config, DeniedPublish, ListenerAddress, ListenerConfig, ProtocolVersions,
+    QueueFull, SessionLimits, SharedStrategy, SubscribeCheck,
+};
+use crate::net::clock::{Alarm, Clock};
+use crate::net::context::{Access, ListenerContext, Shared};
+use crate::net::listener::{self, SocketOptions};
+use crate::packet::ProtocolVersion;
+use crate::protocol::{Denied3x, Settings};
+use crate::router::{
+    Batch, Counts, GroupLimits, OnQueueFull, QueueLimits, RetainedLimits, Router, RouterConfig, ShareStrategy,
+};
+
+/// A running broker. Dropping it without [`Broker::shutdown`] leaves its tasks to the runtime.
+pub struct Broker {
+    shared: Arc<Shared>,
+    local_addresses: Vec<SocketAddr>,
+    shutdown_timeout: Duration,
+    /// Stops listeners and housekeeping.
+    stop: CancellationToken,
+    /// Listeners and housekeeping.
+    tasks: TaskTracker,
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("listener {listener}: cannot listen on {address}: {error}")]
+    Bind { listener: String, address: String, error: std::io::Error },
+    #[error(transparent)]
+    AuthFile(#[from] AuthFileError),
+}
+
+impl Broker {
+    /// Starts a broker; it serves until [`Broker::shutdown`].
+    pub async fn start(config: &Config) -> Result<Broker, StartError> {
+        Broker::start_with_clock(config, Clock::monotonic()).await
+    }
+
+    /// The same with a clock of the caller's, which moves every deadline of the protocol.
+    pub async fn start_with_clock(config: &Config, clock: Clock) -> Result<Broker, StartError> {
+        let sessions_max = config.limits.sessions_max.map_or(u32::MAX, |max| max.get());
+        let shared = Arc::new(Shared::new(Router::new(&router_config(config)), clock, sessions_max));
+        let mut broker = Broker {
+            shared,
+            local_addresses: Vec::new(),
+            shutdown_timeout: config.shutdown_timeout,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        for listener in &config.listeners {
+            broker.listen(listener, &config.limits)?;
+        }
+        broker.tasks.spawn(keep_house(Arc::clone(&broker.shared), broker.stop.clone()));
+        Ok(broker)
+    }
+
+    /// The TCP addresses that clients can connect to, in the order of the configuration.
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.local_addresses
+    }
+
+    /// What became of every message so far.
+    pub fn counts(&self) -> Counts {
+        self.shared.router.counters().snapshot()
+    }
+
+    /// Stops accepting, says 0x8B to every client, lets them take what is written, within the shutdown timeout.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.shared.stop();
+        self.shared.tasks.close();
+        self.tasks.close();
+        let all = async {
+            self.shared.tasks.wait().await;
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(self.shutdown_timeout, all).await.is_err() {
+            tracing::warn!(connections = self.shared.tasks.len(), "shutdown timeout: connections are cut");
+        }
+    }
+
+    fn listen(&mut self, config: &ListenerConfig, limits: &SessionLimits) -> Result<(), StartError> {
+        let context = Arc::new(ListenerContext {
+            name: config.name.as_str().into(),
+            settings: ArcSwap::from_pointee(settings(config, limits)),
+            access: Arc::new(ArcSwap::from_pointee(access(config)?)),
+            queue: queue_limits(config, limits),
+            connect_timeout: config.connect_timeout,
+            write_timeout: config.write_timeout,
+            connections: AtomicU64::new(0),
+        });
+        let options = SocketOptions {
+            backlog: config.backlog.get(),
+            reuse_port: config.reuse_port,
+            ipv6_only: config.ipv6_only,
+            no_delay: config.no_delay,
+        };
+        for address in &config.addresses {
+            let ListenerAddress::Tcp(address) = address else { continue };
+            let bind_error =
+                |error| StartError::Bind { listener: config.name.clone(), address: address.to_string(), error };
+            let socket = listener::bind_tcp(*address, options).map_err(bind_error)?;
+            let local = socket.local_addr().map_err(bind_error)?;
+            tracing::info!(listener = %config.name, address = %local, "listening");
+            self.local_addresses.push(local);
+            let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
+            self.tasks.spawn(listener::accept(socket, options, Arc::clone(&context), shared, stop));
+        }
+        Ok(())
+    }
+}
+
+/// How often expired messages are looked for, in retained messages and in queues.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The one task that owns every deadline that no connection owns.
+async fn keep_house(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut alarm = Alarm::new(&shared.clock);
+    let work = std::future::poll_fn(|cx| {
+        loop {
+            let mut batch = Batch::at(shared.clock.now());
+            shared.keep_house(&mut batch);
+            let next = shared.deadlines.next(cx).min(batch.now.after(SWEEP_INTERVAL));
+            if alarm.poll(next, cx).is_pending() {
+                return Poll::<()>::Pending;
+            }
+        }
+    });
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn router_config(config: &Config) -> RouterConfig {
+    RouterConfig {
+        retained: RetainedLimits {
+            messages_max: u64::from(config.retained.messages_max.get()),
+            bytes_max: config.retained.bytes_max.0,
+        },
+        group: GroupLimits {
+            messages_max: config.shared.queue_messages_max.get(),
+            bytes_max: config.shared.queue_bytes_max.0,
+        },
+        share_strategy: match config.shared.strategy {
+            SharedStrategy::RoundRobin => ShareStrategy::RoundRobin,
+            SharedStrategy::Random => ShareStrategy::Random,
+            SharedStrategy::Sticky => ShareStrategy::Sticky,
+            SharedStrategy::HashClientId => ShareStrategy::HashClientId,
+            SharedStrategy::HashTopic => ShareStrategy::HashTopic,
+            SharedStrategy::LeastInFlight => ShareStrategy::LeastInFlight,
+        },
+    }
+}
+
+fn queue_limits(config: &ListenerConfig, limits: &SessionLimits) -> QueueLimits {
+    QueueLimits {
+        messages_max: limits.queue_messages_max.get(),
+        bytes_max: limits.queue_bytes_max.0,
+        on_full: match config.on_queue_full {
+            QueueFull::DropOldest => OnQueueFull::DropOldest,
+            QueueFull::DropNewest => OnQueueFull::DropNewest,
+            QueueFull::Refuse => OnQueueFull::Refuse,
+            QueueFull::Disconnect => OnQueueFull::Disconnect,
+        },
+        queue_qos0: config.queue_qos0,
+    }
+}
+
+fn settings(config: &ListenerConfig, limits: &SessionLimits) -> Settings {
+    Settings {
+        maximum_packet_size: u32::try_from(config.maximum_packet_size.0).unwrap_or(u32::MAX),
+        receive_maximum: config.receive_maximum,
+        inflight_max: limits.inflight_max,
+        maximum_qos: config.maximum_qos,
+        retain_available: config.retain_available,
+        topic_alias_maximum: config.topic_alias_maximum,
+        topic_alias_maximum_outbound: config.topic_alias_maximum_outbound,
+        keep_alive_max: u16::try_from(config.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
+        session_expiry_max: limits.session_expiry_max.seconds(),
+        session_expiry_3x: limits.session_expiry_3x.seconds(),
+        mount_point: config.mount_point.as_str().into(),
+        user_name_as_client_id: config.user_name_as_client_id,
+        protocol_versions: protocol_versions(config.protocol_versions),
+        check_payload_format: config.check_payload_format,
+        subscriptions_max: limits.subscriptions_max.get(),
+        response_information: None,
+        denied_3x: match config.access.denied_publish_3x {
+            DeniedPublish::Acknowledge => Denied3x::Acknowledge,
+            DeniedPublish::Close => Denied3x::Close,
+        },
+    }
+}
+
+fn protocol_versions(accepted: ProtocolVersions) -> Vec<ProtocolVersion> {
+    [(accepted.v3_1, ProtocolVersion::V3), (accepted.v3_1_1, ProtocolVersion::V4), (accepted.v5, ProtocolVersion::V5)]
+        .into_iter()
+        .filter_map(|(accepted, version)| accepted.then_some(version))
+        .collect()
+}
+
+fn access(config: &ListenerConfig) -> Result<Access, AuthFileError> {
+    let files: &AccessConfig = &config.access;
+    let authorizer: Arc<dyn Authorizer> = match &files.acl_file {
+        Some(path) => {
+            Arc::new(AclFile::load(path)?.with_strict_subscriptions(files.subscribe == SubscribeCheck::Strict))
+        }
+        None => Arc::new(AllowAll),
+    };
+    let policy = AccessPolicy {
+        allow_anonymous: config.allows_anonymous(),
+        password_file: files.password_file.as_deref().map(PasswordFile::load).transpose()?.map(Arc::new),
+        scram: files.scram_file.as_deref().map(ScramFile::load).transpose()?.map(Arc::new),
+        certificate: match files.certificate_user_name {
+            CertificateUserName::None => CertificateAs::None,
+            CertificateUserName::CommonName => CertificateAs::CommonName,
+            CertificateUserName::Subject => CertificateAs::Subject,
+        },
+    };
+    Ok(Access { authenticator: Arc::new(policy), authorizer })
+}
