@@ -152,12 +152,12 @@ impl Shared {
                 }
                 parked.expires_at() <= now
             });
-            if expired == Some(true) {
-                if let Some(parked) = self.sessions.take_parked(&client_id, generation) {
-                    batch.counts.sessions_expired += 1;
-                    tracing::info!(client_id = %client_id, "session expired");
-                    self.end_session(parked, batch); // [MQTT-4.1.0-2]
-                }
+            if expired == Some(true)
+                && let Some(parked) = self.sessions.take_parked(&client_id, generation)
+            {
+                batch.counts.sessions_expired += 1;
+                tracing::info!(client_id = %client_id, "session expired");
+                self.end_session(parked, batch); // [MQTT-4.1.0-2]
             }
         }
         self.router.flush(batch);

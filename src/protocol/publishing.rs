@@ -127,10 +127,11 @@ impl Connection {
             _ => PacketType::PubAck,                // [MQTT-4.3.2-4]
         };
         // [MQTT-4.3.3-9]: an id that was refused is not remembered.
-        if reply.qos == QoS::ExactlyOnce && !reason_code.is_error() {
-            if let Some(session) = &mut self.session {
-                session.inbound.accept(packet_id);
-            }
+        if reply.qos == QoS::ExactlyOnce
+            && !reason_code.is_error()
+            && let Some(session) = &mut self.session
+        {
+            session.inbound.accept(packet_id);
         }
         self.send_ack(kind, packet_id, reason_code, reason, out);
         Ok(())
