@@ -65,6 +65,7 @@ impl Default for ListenerConfig {
             topic_alias_maximum_outbound: 32,
             keep_alive_max: Duration::ZERO,
             check_payload_format: true,
+            response_information: String::new(),
             mount_point: String::new(),
             user_name_as_client_id: false,
             on_queue_full: QueueFull::DropOldest,

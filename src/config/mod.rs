@@ -18,7 +18,7 @@ mod layers;
 mod nearest;
 mod raw;
 mod read;
-pub mod reload;
+mod reload;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -33,6 +33,7 @@ use std::{
 pub use error::{ConfigError, Origin, Problem};
 pub use layers::{FILE_VARIABLE, Flag, Layers, Loaded};
 pub use read::all_keys;
+pub use reload::{Changes, Running, diff};
 pub use value::{ByteSize, Expiry, FileMode, IpNetwork, ListenerAddress, ProtocolVersions};
 
 use crate::topic::QoS;
@@ -100,6 +101,8 @@ pub struct ListenerConfig {
     pub keep_alive_max: Duration,
     /// Text payloads must be UTF-8 when their publisher says so (Payload Format Indicator).
     pub check_payload_format: bool,
+    /// What clients that ask are told to build response topics from, `%c` being their client id; empty for nothing.
+    pub response_information: String,
     /// Put before every topic of this listener's clients, out of their sight; empty for none.
     pub mount_point: String,
     pub user_name_as_client_id: bool,

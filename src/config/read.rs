@@ -88,7 +88,7 @@ sections! {
         name, addresses = "address", unix_mode, transport, websocket, tls, proxy_protocol, access,
         connections_max, connect_rate, connect_timeout, write_timeout, backlog, reuse_port, ipv6_only, no_delay,
         protocol_versions, maximum_packet_size, receive_maximum, maximum_qos, retain_available, topic_alias_maximum,
-        topic_alias_maximum_outbound, keep_alive_max, check_payload_format, mount_point, user_name_as_client_id,
+        topic_alias_maximum_outbound, keep_alive_max, check_payload_format, response_information, mount_point, user_name_as_client_id,
         on_queue_full, queue_qos0,
     }
     WebSocketConfig { path, origins, subprotocols, headers_bytes_max, frame_bytes_max, trusted_proxies }

@@ -74,17 +74,38 @@ fn sizes_and_durations_read_with_their_units() {
     assert_eq!(config.limits.queue_messages_max, NonZeroU32::new(7).unwrap());
 }
 
+const TWO_LISTENERS: &str =
+    "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[listener]]\nname = \"a.b\"\naddress = \"127.0.0.1:2\"\n";
+
 #[test]
 fn reload_tells_live_changes_from_those_that_need_a_restart() {
-    let old = parse(
-        "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[[listener]]\nname = \"b\"\naddress = \"127.0.0.1:2\"",
-    );
-    let new = parse(
-        "worker_threads = 3\n[log]\nfilter = \"warn\"\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:3\"\nmaximum_qos = 1",
-    );
-    let changes = reload::diff(&old, &new);
-    assert_eq!(changes.live, ["listener.a.maximum_qos", "log.filter"]);
-    assert_eq!(changes.needs_restart, ["worker_threads", "listener.a.address", "listener.b"]);
+    let mut running = Running::new(parse(TWO_LISTENERS));
+    let changes = running.reload(parse(
+        "worker_threads = 3\nlog.filter = \"warn\"\naccess.acl_file = \"acl\"\n\
+         [[listener]]\nname = \"a\"\naddress = \"127.0.0.1:3\"\nmaximum_qos = 1\n",
+    ));
+    assert_eq!(changes.live, ["listener.a.access.acl_file", "listener.a.maximum_qos", "log.filter"]);
+    assert_eq!(changes.needs_restart, ["worker_threads", "listener.a.address", "listener.a.b"]);
+}
+
+#[test]
+fn what_needs_a_restart_is_said_at_every_reload_until_it_is_taken_back() {
+    let mut running = Running::new(parse(TWO_LISTENERS));
+    let new = parse(&format!("worker_threads = 3\nlog.filter = \"warn\"\n{TWO_LISTENERS}"));
+    assert_eq!(running.reload(new.clone()).live, ["log.filter"]);
+    let again = Changes { live: Vec::new(), needs_restart: vec!["worker_threads".into()] };
+    assert_eq!(running.reload(new), again);
+    assert_eq!(running.reload(parse(TWO_LISTENERS)), Changes { live: vec!["log.filter".into()], ..Changes::default() });
+    assert_eq!(running.current(), &parse(TWO_LISTENERS));
+}
+
+#[test]
+fn tls_can_be_renewed_but_not_turned_on_while_running() {
+    let secure = format!("{TWO_LISTENERS}tls.certificates = [{{ chain = \"a.pem\", key = \"a.key\" }}]\n");
+    let changes = Running::new(parse(TWO_LISTENERS)).reload(parse(&secure));
+    assert_eq!(changes.needs_restart, ["listener.a.b.tls"]);
+    let changes = Running::new(parse(&secure)).reload(parse(&secure.replace("a.pem", "b.pem")));
+    assert_eq!(changes.live, ["listener.a.b.tls.certificates"]);
 }
 
 #[test]
