@@ -1,0 +1,17 @@
+//! Raw-packet scripts against a broker, by chapter of the standard: every case sends exact bytes and says what comes back.
+//!
+//! They run against Midge, or against any other broker: `MIDGE_TEST_TARGET=host:port cargo test --test it`. With
+//! `MIDGE_TEST_TARGET=mosquitto` they start Debian's mosquitto, and `mosquitto.md` says in which cases it differs, and why.
+//!
+//! Where the standard leaves a choice, a case takes what the standard allows and not what Midge happens to do.
+
+mod support;
+
+mod closing;
+mod connect;
+mod connect_refused;
+mod publish;
+mod publish_properties;
+mod representation;
+mod session;
+mod will;
