@@ -171,7 +171,7 @@ fn payload_is_not_looked_at(case: &Case) {
 // Section 3.3.3
 fn payload_of_a_megabyte(case: &Case) {
     let mut subscriber = subscriber(case, 2);
-    let payload: Vec<u8> = (0..1_000_000_u32).map(|index| (index * 7 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..1_000_000_u32).map(|index| (index * 7) as u8).collect();
     for qos in 0..=2 {
         case.publish(case.message("t", &payload), qos);
         subscriber.receive(case.topic("t"), &payload, qos);

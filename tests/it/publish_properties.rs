@@ -298,7 +298,8 @@ fn highest_alias_is_accepted(case: &Case) {
 
 // [MQTT-3.3.2-9]
 fn alias_beyond_the_maximum_is_refused(case: &Case) {
-    let beyond = case.limits().topic_alias_maximum.checked_add(1).expect("a maximum below 65,535");
+    // Where the maximum is 65,535, `alias_65_535_is_refused_or_works` is all there is to try.
+    let Some(beyond) = case.limits().topic_alias_maximum.checked_add(1) else { return };
     let mut client = case.client("p");
     client.send(aliased(case, "t", beyond, "x").bytes());
     client.expect_disconnect(&[0x94]);

@@ -36,6 +36,35 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("the broker reads");
     }
 
+    /// Sends what the broker may refuse to read to its end: it may close in the middle.
+    pub fn send_refused(&mut self, bytes: &[u8]) {
+        // Whether it was read to its end shows in what comes back.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends the same again and again, until the broker does not take any more, or has taken it `times`.
+    pub fn send_until_stuck(&mut self, bytes: &[u8], times: usize) {
+        self.stream.set_write_timeout(Some(Duration::from_millis(200))).expect("write timeout");
+        let stuck = (0..times).any(|_| self.stream.write_all(bytes).is_err());
+        assert!(stuck, "the broker took {} bytes from a client that reads no answer", times * bytes.len());
+    }
+
+    /// Sends many packets at once, reading the answers meanwhile: neither side has to hold all of them.
+    pub fn exchange(&mut self, bytes: &[u8], answers: usize) -> Vec<Frame> {
+        let mut writer = self.stream.try_clone().expect("a second handle");
+        std::thread::scope(|scope| {
+            scope.spawn(move || writer.write_all(bytes).expect("the broker reads"));
+            (0..answers).map(|_| self.answer()).collect()
+        })
+    }
+
+    /// Says that no more will be sent, and reads whatever comes until the broker closes.
+    pub fn finish(mut self) {
+        // The broker may have closed already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        while self.next_or_close().is_some() {}
+    }
+
     /// Ends the connection without a DISCONNECT, as a broken network does.
     pub fn vanish(self) {
         drop(self.stream);
@@ -211,10 +240,7 @@ impl Client {
         const ID: u16 = 0xc0de;
         self.send(publish.qos(qos, ID).bytes());
         match qos {
-            0 => {
-                self.send(wire::PINGREQ);
-                assert_eq!(self.answer().bytes(), wire::PINGRESP);
-            }
+            0 => self.ping_behind_publishes(),
             1 => self.expect_success(wire::PUBACK, ID),
             _ => {
                 self.expect_success(wire::PUBREC, ID);
@@ -257,6 +283,12 @@ impl Client {
     pub fn ping(&mut self) {
         self.send(wire::PINGREQ);
         self.expect(wire::PINGRESP);
+    }
+
+    /// A PINGREQ is answered, whatever messages arrive before; they stay for the next expectation.
+    pub fn ping_behind_publishes(&mut self) {
+        self.send(wire::PINGREQ);
+        assert_eq!(self.answer().bytes(), wire::PINGRESP);
     }
 
     /// Nothing is on its way to this client: a PINGRESP comes next. For clients whose window is full.
