@@ -1,5 +1,6 @@
 //! What holds for all packets: one table of bytes and verdicts, the matrices of the standard, and properties.
 
+mod arbitrary;
 mod cases;
 mod error;
 mod fuzz;

@@ -10,6 +10,7 @@ pub fn rows(rows: &mut Rows) {
     flags(rows);
     payload(rows);
     payload_refused(rows);
+    passwords_refused(rows);
     properties(rows);
     properties_refused(rows);
     wills(rows);
@@ -245,6 +246,14 @@ fn payload_refused(rows: &mut Rows) {
     ] {
         rows.refused(name, NEW, Client, text, (0x81, kind, offset));
     }
+}
+
+fn passwords_refused(rows: &mut Rows) {
+    let name = "MQTT-3.1.1 3.1.2-22 a password that is there, without a user name";
+    let why = (0x81, K::PasswordWithoutUserName, 9);
+    rows.refused(name, NEW, Client, "10 ~ \"MQTT\" 04 42 00 3C \"c\" \"p\"", why);
+    let why = (0x81, K::PasswordWithoutUserName, 11);
+    rows.refused(name, NEW, Client, "10 ~ \"MQIsdp\" 03 42 00 3C \"c\" \"p\"", why);
 }
 
 fn properties(rows: &mut Rows) {
