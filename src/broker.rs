@@ -29,6 +29,8 @@ use crate::router::{
 pub struct Broker {
     shared: Arc<Shared>,
     local_addresses: Vec<SocketAddr>,
+    /// What a reload can change, by name.
+    listeners: Vec<Arc<ListenerContext>>,
     shutdown_timeout: Duration,
     /// Stops listeners and housekeeping.
     stop: CancellationToken,
@@ -58,6 +60,7 @@ impl Broker {
         let mut broker = Broker {
             shared,
             local_addresses: Vec::new(),
+            listeners: Vec::new(),
             shutdown_timeout: config.shutdown_timeout,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -67,6 +70,22 @@ impl Broker {
         }
         broker.tasks.spawn(keep_house(Arc::clone(&broker.shared), broker.stop.clone()));
         Ok(broker)
+    }
+
+    /// Takes over the keys that [`crate::config::Running`] calls live, and the files about users and their rights; nothing
+    /// changes when one of the files is wrong. Connections that are there keep the settings they were accepted with.
+    pub fn reload(&mut self, config: &Config) -> Result<(), AuthFileError> {
+        let current = |listener: &ListenerConfig| self.listeners.iter().find(|context| *context.name == *listener.name);
+        let listeners = config.listeners.iter().filter_map(|listener| Some((current(listener)?, listener)));
+        let changed: Vec<_> = listeners
+            .map(|(context, listener)| Ok((context, listener, access(listener)?)))
+            .collect::<Result<_, AuthFileError>>()?;
+        for (context, listener, access) in changed {
+            context.settings.store(Arc::new(settings(listener, &config.limits)));
+            context.access.store(Arc::new(access));
+        }
+        self.shutdown_timeout = config.shutdown_timeout;
+        Ok(())
     }
 
     /// The TCP addresses that clients can connect to, in the order of the configuration.
@@ -121,6 +140,7 @@ impl Broker {
             let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
             self.tasks.spawn(listener::accept(socket, options, Arc::clone(&context), shared, stop));
         }
+        self.listeners.push(context);
         Ok(())
     }
 }
@@ -199,7 +219,10 @@ fn settings(config: &ListenerConfig, limits: &SessionLimits) -> Settings {
         protocol_versions: protocol_versions(config.protocol_versions),
         check_payload_format: config.check_payload_format,
         subscriptions_max: limits.subscriptions_max.get(),
-        response_information: None,
+        response_information: match config.response_information.as_str() {
+            "" => None,
+            text => Some(text.into()),
+        },
         denied_3x: match config.access.denied_publish_3x {
             DeniedPublish::Acknowledge => Denied3x::Acknowledge,
             DeniedPublish::Close => Denied3x::Close,

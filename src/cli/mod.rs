@@ -8,6 +8,7 @@ mod check;
 mod layers;
 mod passwd;
 mod password_input;
+mod serve;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -16,6 +17,10 @@ use layers::LayerArgs;
 
 const EXAMPLES: &str = "\
 Examples:
+  midge
+      A broker for this machine, on 127.0.0.1:1883 and [::1]:1883.
+  midge serve -c /etc/midge/midge.toml
+      With a configuration; `midge serve --help` shows how to open it to the network.
   midge check -c /etc/midge/midge.toml
       Says everything that is wrong with a configuration, and what would be right.
   midge passwd -c passwd alice
@@ -24,20 +29,24 @@ Examples:
       Certificates to try TLS with, and the commands that use them.
 
 Exit codes:
-  0  done
+  0  done, or stopped when asked to
   1  it could not be done; standard error says why
   2  the command line was not understood";
 
 /// An MQTT 3.1, 3.1.1 and 5.0 broker.
 #[derive(Debug, Parser)]
-#[command(name = "midge", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "midge", version, after_help = EXAMPLES, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: serve::ServeArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Passwd(passwd::PasswdArgs),
     Certs(certs::CertsArgs),
@@ -46,7 +55,8 @@ enum Command {
 impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> Result<()> {
-        match self.command {
+        match self.command.unwrap_or(Command::Serve(self.serve)) {
+            Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Certs(args) => certs::run(&args),
