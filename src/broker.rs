@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -133,7 +134,13 @@ impl Broker {
             let ListenerAddress::Tcp(address) = address else { continue };
             let bind_error =
                 |error| StartError::Bind { listener: config.name.clone(), address: address.to_string(), error };
-            let socket = listener::bind_tcp(*address, options).map_err(bind_error)?;
+            let socket = match listener::bind_tcp(*address, options) {
+                Err(error) if config.addresses.len() > 1 && lacks_ipv6(*address, &error) => {
+                    tracing::warn!(listener = %config.name, %address, "this machine has no IPv6: not listening there");
+                    continue;
+                }
+                outcome => outcome.map_err(bind_error)?,
+            };
             let local = socket.local_addr().map_err(bind_error)?;
             tracing::info!(listener = %config.name, address = %local, "listening");
             self.local_addresses.push(local);
@@ -143,6 +150,13 @@ impl Broker {
         self.listeners.push(context);
         Ok(())
     }
+}
+
+/// Whether an address that every machine with IPv6 has is not there: containers are often without.
+fn lacks_ipv6(address: SocketAddr, error: &std::io::Error) -> bool {
+    let is_everywhere = address.is_ipv6() && (address.ip().is_loopback() || address.ip().is_unspecified());
+    let is_missing = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT].map(Some).contains(&Errno::from_io_error(error));
+    is_everywhere && is_missing
 }
 
 /// How often expired messages are looked for, in retained messages and in queues.
@@ -256,4 +270,19 @@ fn access(config: &ListenerConfig) -> Result<Access, AuthFileError> {
         },
     };
     Ok(Access { authenticator: Arc::new(policy), authorizer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_that_ipv6_brings_along_may_be_missing() {
+        let lacks = |address: &str, errno: Errno| lacks_ipv6(address.parse().unwrap(), &errno.into());
+        for errno in [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT] {
+            assert!(lacks("[::1]:1883", errno) && lacks("[::]:1883", errno));
+            assert!(!lacks("127.0.0.1:1883", errno) && !lacks("[2001:db8::1]:1883", errno));
+        }
+        assert!(!lacks("[::1]:1883", Errno::ADDRINUSE));
+    }
 }

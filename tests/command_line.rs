@@ -1,0 +1,190 @@
+//! The `midge` command as an operator meets it: exit codes, signals, and what it says.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+/// Nothing here takes a fraction of this, on a machine that works.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn midge(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MIDGE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    midge(directory, arguments).output().expect("the command runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A `midge serve` that ends with the test.
+struct Broker {
+    child: Child,
+    log: Receiver<String>,
+}
+
+impl Broker {
+    fn start(directory: &Path, arguments: &[&str]) -> Broker {
+        let mut child = midge(directory, arguments).stderr(Stdio::piped()).spawn().expect("the command runs");
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (sender, log) = channel();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Broker { child, log }
+    }
+
+    /// Waits until the log says `what`.
+    fn says(&self, what: &str) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(line) => before.push(line),
+                Err(_) => panic!("{what:?} is not in the log:\n{}", before.join("\n")),
+            }
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        let line = self.says("listening");
+        line.rsplit_once("address=").expect("an address").1.parse().expect("an address")
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    fn stops(mut self) {
+        self.says("midge stops");
+        assert_eq!(self.child.wait().expect("a child of ours").code(), Some(0));
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The return code with which a 3.1.1 client is answered.
+fn connect(address: SocketAddr, user: &str, password: &str) -> u8 {
+    let mut packet = b"\x00\x04MQTT\x04\xC2\x00\x00\x00\x04test".to_vec();
+    for text in [user, password] {
+        packet.extend([0, text.len() as u8]);
+        packet.extend(text.as_bytes());
+    }
+    let mut stream = TcpStream::connect(address).expect("a broker");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(&[&[0x10, packet.len() as u8], &packet[..]].concat()).expect("written");
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("a CONNACK");
+    assert_eq!(answer[..3], [0x20, 2, 0]);
+    answer[3]
+}
+
+fn passwd(directory: &Path, options: &[&str], user: &str, password: &str) {
+    let arguments = [&["passwd", "--hash", "sha512"], options, &["passwd", user]].concat();
+    let mut child = midge(directory, &arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("runs");
+    child.stdin.take().expect("piped").write_all(format!("{password}\n").as_bytes()).expect("written");
+    assert!(child.wait().expect("a child of ours").success());
+}
+
+#[test]
+fn check_has_an_exit_code_and_names_every_mistake() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("good.toml"), "log.filter = \"warn\"").unwrap();
+    fs::write(directory.path().join("bad.toml"), "[limts]\n[[listener]]\naddress = \"0.0.0.0:1883\"\n").unwrap();
+    let good = run(directory.path(), &["check", "-c", "good.toml"]);
+    assert_eq!((good.status.code(), said(&good)), (Some(0), String::new()));
+    let bad = run(directory.path(), &["check", "-c", "bad.toml"]);
+    assert_eq!(bad.status.code(), Some(1));
+    let said = said(&bad);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["midge: 2 mistakes in the configuration:", "bad.toml:1: limts: unknown key; did you mean `limits`?"]
+    );
+    assert!(lines[2].starts_with("bad.toml:3: listener[0].address: 0.0.0.0:1883 can be reached from the network"));
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_ends_with_2_and_a_network_without_passwords_with_1() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(run(directory.path(), &["--lisen", "127.0.0.1:0"]).status.code(), Some(2));
+    let open = run(directory.path(), &["--listen", "0.0.0.0:0"]);
+    assert_eq!(open.status.code(), Some(1));
+    assert!(said(&open).starts_with("midge: flag --listen: listener[0].address: 0.0.0.0:0 can be reached"));
+}
+
+#[test]
+fn without_a_subcommand_it_serves_says_how_to_open_it_and_stops_on_either_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    for signal in ["TERM", "INT"] {
+        let broker = Broker::start(directory.path(), &["--listen", "127.0.0.1:0"]);
+        assert_eq!(connect(broker.address(), "", ""), 0);
+        broker.says("only this machine can reach the broker; for the network:");
+        broker.signal(signal);
+        broker.stops();
+    }
+}
+
+#[test]
+fn a_reload_takes_over_users_and_says_what_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, file) = (directory.path(), directory.path().join("midge.toml"));
+    passwd(path, &["-c"], "alice", "wonderland");
+    let text = "access.password_file = \"passwd\"\nlistener = [{ name = \"a\", address = \"127.0.0.1:0\" }]\n";
+    fs::write(&file, text).unwrap();
+    let broker = Broker::start(path, &["serve", "-c", "midge.toml"]);
+    let address = broker.address();
+    assert_eq!((connect(address, "alice", "wonderland"), connect(address, "bob", "builder")), (0, 4));
+    passwd(path, &[], "bob", "builder");
+    fs::write(&file, format!("worker_threads = 7\ndefaults.maximum_qos = 1\n{text}")).unwrap();
+    broker.signal("HUP");
+    assert!(broker.says("reloaded").contains("listener.a.maximum_qos"));
+    assert!(broker.says("need a restart").contains("worker_threads"));
+    assert_eq!((connect(address, "alice", "wonderland"), connect(address, "bob", "builder")), (0, 0));
+    broker.signal("TERM");
+    broker.stops();
+}
+
+#[test]
+fn a_log_file_that_was_moved_away_is_opened_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let (log, old) = (path.join("midge.log"), path.join("midge.log.1"));
+    let text = "log.destination = \"midge.log\"\nlistener = [{ address = \"127.0.0.1:0\" }]\n";
+    fs::write(path.join("midge.toml"), text).unwrap();
+    let mut broker = Broker::start(path, &["serve", "-c", "midge.toml"]);
+    wait_for(&log, "only this machine");
+    fs::rename(&log, &old).unwrap();
+    broker.signal("HUP");
+    wait_for(&log, "reloaded");
+    broker.signal("TERM");
+    assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    assert!(!fs::read_to_string(&old).unwrap().contains("reloaded"));
+    assert!(fs::read_to_string(&log).unwrap().contains("midge stops"));
+}
+
+fn wait_for(file: &Path, text: &str) {
+    let until = std::time::Instant::now() + PATIENCE;
+    while !fs::read_to_string(file).is_ok_and(|content| content.contains(text)) {
+        assert!(std::time::Instant::now() < until, "{text:?} is not in {}", file.display());
+        thread::yield_now();
+    }
+}
