@@ -137,5 +137,7 @@ pub(super) fn success<'a>(
         authentication_data: authentication_data.filter(|_| request.authentication_method.is_some()),
         ..ConnAckProperties::default()
     };
+    // MQTT 3.1 reserves the flag.
+    let session_present = session_present && request.version != ProtocolVersion::V3;
     ConnAck { session_present, reason_code: ReasonCode::Success, properties }
 }

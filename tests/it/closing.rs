@@ -18,6 +18,7 @@ cases! {
     disconnect_in_each_form_closes: V5;
     disconnect_with_user_properties_and_reason_string: V5;
     packets_behind_disconnect_are_ignored: V3 V4 V5;
+    answers_due_before_disconnect_are_given: V3 V4 V5;
     half_close_is_a_close: V3 V4 V5;
     unknown_authentication_method_is_refused: V5;
     authentication_method_is_not_a_secret_password: V5;
@@ -127,6 +128,20 @@ fn packets_behind_disconnect_are_ignored(case: &Case) {
     let mut late = case.client("b");
     late.subscribe(case.topic("t"), 0);
     late.expect_nothing();
+}
+
+// [MQTT-3.1.4-5] [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-3.8.4-1]: a DISCONNECT behind them in one segment undoes nothing.
+fn answers_due_before_disconnect_are_given(case: &Case) {
+    let mut client = case.open();
+    let subscribe = wire::Subscribe::new(case.version, 1).filter(case.topic("s"), 0).bytes();
+    let (one, two) = (case.message("t", "1").qos(1, 2).bytes(), case.message("t", "2").qos(2, 3).bytes());
+    client.send([case.connect("a").bytes(), subscribe, one, two, wire::PINGREQ.to_vec(), wire::disconnect()].concat());
+    client.accepted();
+    assert_eq!(client.suback().id, 1);
+    client.expect_success(wire::PUBACK, 2);
+    client.expect_success(wire::PUBREC, 3);
+    client.expect(wire::PINGRESP);
+    client.expect_closed();
 }
 
 // [MQTT-4.2-1]

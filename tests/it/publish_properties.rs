@@ -42,12 +42,21 @@ fn malformed_or_protocol_error(case: &Case, bytes: Vec<u8>) {
     client.expect_disconnect(&[0x81, 0x82]);
 }
 
+fn topic_refused(case: &Case, bytes: Vec<u8>) {
+    let mut client = case.client("a");
+    client.send(bytes);
+    client.expect_disconnect(&[0x81, 0x82, 0x90]);
+}
+
+// [MQTT-3.3.2-14]
+table! { topic_refused:
+    response_topic_with_hash: V5 => |case| case.message("t", "x").with(property::response_topic("a/#")).bytes();
+    response_topic_with_plus: V5 => |case| case.message("t", "x").with(property::response_topic("+/a")).bytes();
+}
+
 table! { malformed_or_protocol_error:
     payload_format_indicator_2: V5 => |case| case.message("t", "x").with(property::payload_format_indicator(2)).bytes();
     payload_format_indicator_255: V5 => |case| case.message("t", "x").with(property::payload_format_indicator(255)).bytes();
-    // [MQTT-3.3.2-14]
-    response_topic_with_hash: V5 => |case| case.message("t", "x").with(property::response_topic("a/#")).bytes();
-    response_topic_with_plus: V5 => |case| case.message("t", "x").with(property::response_topic("+/a")).bytes();
     // [MQTT-3.3.4-6]
     subscription_identifier_from_a_client: V5 => |case|
         case.message("t", "x").with(property::subscription_identifier(1)).bytes();

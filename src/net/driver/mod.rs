@@ -188,7 +188,8 @@ impl Driver {
 
     /// Ends the connection: what is to be said goes out in one write, the session is let go, the socket lingers.
     fn end(&mut self, cx: &mut Context<'_>, end: End, turn: &mut Turn) -> Progress {
-        let lingers = matches!(end, End::Closed(_));
+        // Acknowledgements of what came before a DISCONNECT are due as well.
+        let lingers = matches!(end, End::Closed(_) | End::Disconnected(_));
         if let End::Closed(violation) = &end {
             self.connection.close(violation, &mut turn.out);
         }

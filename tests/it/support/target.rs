@@ -7,9 +7,12 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use std::{env, fs};
+
+use midge::broker::Broker;
+use midge::config::Config;
 
 use super::difference::Differences;
 
@@ -25,10 +28,27 @@ pub struct Target {
 pub fn under_test() -> &'static Target {
     static TARGET: OnceLock<Target> = OnceLock::new();
     TARGET.get_or_init(|| match env::var("MIDGE_TEST_TARGET") {
-        Err(_) => mosquitto(),
+        Err(_) => midge(),
         Ok(name) if name == "mosquitto" => mosquitto(),
         Ok(address) => external(&address),
     })
+}
+
+/// Midge with its defaults on a port of the kernel's choice, in a runtime of its own.
+fn midge() -> Target {
+    let config = Config::parse("midge.toml", "[[listener]]\naddress = \"127.0.0.1:0\"\n").expect("a configuration");
+    let (started, address) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let broker = Broker::start(&config).await.expect("Midge starts");
+            started.send(broker.local_addresses()[0]).expect("somebody waits");
+            // It serves until this process ends.
+            std::future::pending::<()>().await;
+        });
+    });
+    let address = address.recv().expect("Midge starts");
+    Target { address, differences: Differences::default(), _process: None }
 }
 
 fn external(address: &str) -> Target {
