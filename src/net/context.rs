@@ -17,7 +17,8 @@ use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, QueueLimits,
 /// The state of one broker.
 pub struct Shared {
     pub router: Router,
-    pub sessions: SessionTable<Parked>,
+    /// Boxed: a slot of a live session has no room for a parked one.
+    pub sessions: SessionTable<Box<Parked>>,
     pub deadlines: Deadlines,
     pub clock: Clock,
     /// Sessions at a time; beyond it new ones are refused.
@@ -111,9 +112,9 @@ impl Shared {
 
     /// Ends a session: its will is published, its subscriptions go, what it had not delivered goes to other members of
     /// shared groups or is counted as lost.
-    pub(super) fn end_session(&self, mut parked: Parked, batch: &mut Batch) {
+    pub(super) fn end_session(&self, mut parked: Box<Parked>, batch: &mut Batch) {
         self.publish_will(&mut parked, batch);
-        let Parked { session, mailbox, .. } = parked;
+        let Parked { session, mailbox, .. } = *parked;
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = crate::topic::ParsedFilter::parse(filter) {
                 self.router.unsubscribe(&mailbox, filter, batch);

@@ -76,6 +76,6 @@ fn start(
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     listener.connections.fetch_add(1, Relaxed);
-    let peer = Peer { name: peer.to_string(), ip: Some(peer.ip()), certificate: None };
+    let peer = Peer { name: peer.to_string().into(), ip: Some(peer.ip()), certificate: None };
     shared.tasks.spawn(Driver::new(Stream::Tcp(stream), peer, Arc::clone(shared), Arc::clone(listener)));
 }

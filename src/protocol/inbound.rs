@@ -7,14 +7,13 @@
 //! Ids of QoS 2 are session state: they travel with the session. What waits for its acknowledgement dies with the
 //! connection.
 
-use std::collections::HashSet;
-
 use crate::packet::{PacketId, QoS};
 
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
-    /// QoS 2 packet ids between PUBLISH and PUBREL ([MQTT-4.3.3-10]).
-    received: HashSet<PacketId, foldhash::fast::RandomState>,
+    /// QoS 2 packet ids between PUBLISH and PUBREL ([MQTT-4.3.3-10]), ascending: clients count upwards, so a new id goes
+    /// to the end, and an idle session holds nothing.
+    received: Vec<PacketId>,
 }
 
 /// What a PUBLISH is, judged by its packet id.
@@ -30,7 +29,7 @@ pub(super) enum Begun {
 impl Inbound {
     /// `open_max` is `None` in 3.x, which has no Receive Maximum.
     pub(super) fn begin(&self, qos: QoS, packet_id: PacketId, open_max: Option<u16>) -> Begun {
-        if qos == QoS::ExactlyOnce && self.received.contains(&packet_id) {
+        if qos == QoS::ExactlyOnce && self.received.binary_search(&packet_id).is_ok() {
             return Begun::Duplicate;
         }
         // A QoS 1 message is acknowledged in the turn it arrives in: only QoS 2 stays open.
@@ -42,16 +41,19 @@ impl Inbound {
 
     /// The message is the broker's: remember its id until PUBREL.
     pub(super) fn accept(&mut self, packet_id: PacketId) {
-        self.received.insert(packet_id);
+        if let Err(index) = self.received.binary_search(&packet_id) {
+            self.received.insert(index, packet_id);
+        }
     }
 
     /// False when the id was not open. From now on it is a new message's ([MQTT-4.3.3-12]).
     pub(super) fn release(&mut self, packet_id: PacketId) -> bool {
-        let known = self.received.remove(&packet_id);
+        let Ok(index) = self.received.binary_search(&packet_id) else { return false };
+        self.received.remove(index);
         if self.received.is_empty() {
-            self.received.shrink_to_fit();
+            self.received = Vec::new();
         }
-        known
+        true
     }
 
     pub(super) fn open(&self) -> usize {

@@ -49,8 +49,11 @@ impl InboundAliases {
 #[derive(Debug, Default)]
 pub(super) struct OutboundAliases {
     maximum: u16,
-    aliases: HashMap<Box<[u8]>, NonZeroU16, foldhash::fast::RandomState>,
+    /// Made with the first alias: most clients never have one.
+    aliases: Option<Box<AliasTable>>,
 }
+
+type AliasTable = HashMap<Box<[u8]>, NonZeroU16, foldhash::fast::RandomState>;
 
 /// How a topic is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,7 @@ const ALIASED_TOPIC_BYTES_MIN: usize = 8;
 
 impl OutboundAliases {
     pub(super) fn new(maximum: u16) -> Self {
-        OutboundAliases { maximum, aliases: HashMap::default() }
+        OutboundAliases { maximum, aliases: None }
     }
 
     /// Never above the client's Topic Alias Maximum ([MQTT-3.1.2-26], [MQTT-3.3.2-11]), none when it is 0 ([MQTT-3.1.2-27]).
@@ -76,10 +79,11 @@ impl OutboundAliases {
         if self.maximum == 0 || topic.len() < ALIASED_TOPIC_BYTES_MIN {
             return AliasUse::None;
         }
-        if let Some(alias) = self.aliases.get(topic) {
+        let known = self.aliases.as_ref();
+        if let Some(alias) = known.and_then(|aliases| aliases.get(topic)) {
             return AliasUse::Known(*alias);
         }
-        let next = self.aliases.len() as u64 + 1;
+        let next = known.map_or(0, |aliases| aliases.len()) as u64 + 1;
         match u16::try_from(next).ok().filter(|next| *next <= self.maximum).and_then(NonZeroU16::new) {
             Some(alias) => AliasUse::Set(alias),
             None => AliasUse::None,
@@ -88,7 +92,7 @@ impl OutboundAliases {
 
     /// The packet that sets the alias is on its way.
     pub(super) fn set(&mut self, topic: &[u8], alias: NonZeroU16) {
-        self.aliases.insert(topic.into(), alias);
+        self.aliases.get_or_insert_default().insert(topic.into(), alias);
     }
 }
 

@@ -231,6 +231,15 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Takes copies of a shared subscription from `next` as long as the client can have one more.
+    pub(super) fn fill_shared(&self, batch: &mut Batch, mut next: impl FnMut() -> Option<Delivery>) {
+        let mut inner = self.inner.lock();
+        while inner.online && inner.credit() > 0 && inner.has_room_for_one() {
+            let Some(delivery) = next() else { return };
+            inner.append(delivery, batch);
+        }
+    }
+
     /// Keeps room for a QoS 1 or 2 copy that is pushed later in the same call; false when the queue is full.
     pub(super) fn reserve(&self, delivery: &Delivery) -> bool {
         let mut inner = self.inner.lock();
@@ -363,6 +372,11 @@ impl Inner {
         let messages = self.queue.len() as u64 + u64::from(self.reserved_messages);
         let bytes = self.bytes + self.reserved_bytes + delivery.message.size() as u64;
         messages < u64::from(self.limits.messages_max) && bytes <= self.limits.bytes_max
+    }
+
+    /// Room for a message whose size is not known yet: the byte limit may be passed by one message.
+    fn has_room_for_one(&self) -> bool {
+        self.queue.len() < self.limits.messages_max as usize && self.bytes < self.limits.bytes_max
     }
 
     fn release_reservation(&mut self, delivery: &Delivery) {

@@ -175,11 +175,11 @@ impl Router {
         }
     }
 
-    /// Moves messages that wait in this session's groups to members with room.
+    /// Moves messages that wait in this session's groups to this session, as many as it has room for.
     pub fn pull_shared(&self, mailbox: &Mailbox, batch: &mut Batch) {
         for group in mailbox.groups() {
             if group.is_waiting() {
-                group.pull(batch);
+                group.pull(mailbox, batch);
             }
         }
     }

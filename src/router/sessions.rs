@@ -22,7 +22,7 @@ use super::mailbox::{Control, Mailbox};
 /// Facts of the network connection that has, or last had, a session: for operators.
 #[derive(Clone, Debug)]
 pub struct ConnectionFacts {
-    pub peer: String,
+    pub peer: Arc<str>,
     pub listener: Arc<str>,
     /// `MQTT 5.0` and the like.
     pub protocol: &'static str,

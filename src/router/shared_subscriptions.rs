@@ -148,21 +148,26 @@ impl Group {
         }
     }
 
-    /// Moves waiting messages to whoever has room now.
-    pub(super) fn pull(&self, batch: &mut Batch) {
+    /// Moves waiting messages to the member that asks, as many as it has room for.
+    pub(super) fn pull(&self, mailbox: &Mailbox, batch: &mut Batch) {
         let mut inner = self.inner.lock();
-        while let Some((message, qos)) = inner.queue.front().cloned() {
-            let expired = message.is_expired(batch.now);
-            if !expired && !self.offer(&mut inner, &message, qos, batch) {
-                break;
+        let Inner { members, queue, bytes, .. } = &mut *inner;
+        let Some(member) = members.iter().find(|member| member.mailbox.id() == mailbox.id()) else { return };
+        let now = batch.now;
+        let (mut taken, mut expired) = (0, 0);
+        mailbox.fill_shared(batch, || {
+            loop {
+                let (message, qos) = queue.pop_front()?;
+                taken += 1;
+                *bytes -= message.size() as u64;
+                if !message.is_expired(now) {
+                    return Some(self.delivery(member, message, qos));
+                }
+                expired += 1;
             }
-            inner.queue.pop_front();
-            inner.bytes -= message.size() as u64;
-            self.waiting.fetch_sub(1, SeqCst);
-            if expired {
-                batch.counts.drop_copy(DropCause::Expired);
-            }
-        }
+        });
+        self.waiting.fetch_sub(taken, SeqCst);
+        batch.counts.dropped[DropCause::Expired as usize] += expired;
     }
 
     fn keep(&self, inner: &mut Inner, message: &Message, qos: QoS) -> Given {
@@ -221,14 +226,17 @@ impl Group {
     }
 
     fn hand_to(&self, member: &Member, message: &Message, qos: QoS, batch: &mut Batch) -> bool {
-        let delivery = Delivery {
-            message: message.clone(),
+        member.mailbox.try_push_shared(self.delivery(member, message.clone(), qos), batch).is_ok()
+    }
+
+    fn delivery(&self, member: &Member, message: Message, qos: QoS) -> Delivery {
+        Delivery {
             qos: qos.min(member.options.qos), // [MQTT-4.8.2-3]
             retain: message.retain() && member.options.retain_as_published,
             subscription_ids: member.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
             group: Some(self.id),
-        };
-        member.mailbox.try_push_shared(delivery, batch).is_ok()
+            message,
+        }
     }
 
     /// True when the member was there already and only its options changed.

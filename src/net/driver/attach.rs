@@ -194,7 +194,7 @@ impl Driver {
         }
     }
 
-    fn on_claimed(&mut self, claimed: Claimed<Parked>, turn: &mut Turn) -> Result<(), End> {
+    fn on_claimed(&mut self, claimed: Claimed<Box<Parked>>, turn: &mut Turn) -> Result<(), End> {
         let parked = match claimed {
             Claimed::Superseded => return Err(End::Superseded),
             Claimed::New => None,
@@ -228,7 +228,7 @@ impl Driver {
     }
 
     /// A session that another connection has left: taken up, or ended if the client wants a clean start.
-    fn resume(&mut self, mut parked: Parked, turn: &mut Turn) -> Option<Parked> {
+    fn resume(&mut self, mut parked: Box<Parked>, turn: &mut Turn) -> Option<Box<Parked>> {
         let clean_start = self.connection.request().is_some_and(|request| request.clean_start);
         if clean_start {
             self.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
@@ -241,7 +241,7 @@ impl Driver {
     fn facts(&self, identity: &Identity) -> ConnectionFacts {
         let request = self.connection.request();
         ConnectionFacts {
-            peer: self.peer.name.clone(),
+            peer: Arc::clone(&self.peer.name),
             listener: Arc::clone(&self.listener.name),
             protocol: protocol_name(self.connection.version()),
             user_name: identity.user_name.clone(),
@@ -290,14 +290,14 @@ impl Driver {
         }
         let unsent_shared = attached.mailbox.detach(session.inflight(), &mut turn.batch);
         let client_id = Arc::clone(session.client_id());
-        let mut parked = Parked {
+        let mut parked = Box::new(Parked {
             session,
             mailbox: attached.mailbox,
             identity: attached.identity,
             access: Arc::clone(&self.listener.access),
             filtered: attached.filtered,
             since: turn.batch.now,
-        };
+        });
         if parked.will_at() <= turn.batch.now {
             self.shared.publish_will(&mut parked, &mut turn.batch);
         }
@@ -311,7 +311,7 @@ impl Driver {
         self.shared.router.hand_back(unsent_shared, &mut turn.batch);
     }
 
-    fn park(&self, client_id: &str, generation: Generation, parked: Option<Parked>) {
+    fn park(&self, client_id: &str, generation: Generation, parked: Option<Box<Parked>>) {
         if let Released::Parked(generation) = self.shared.sessions.release(client_id, generation, parked) {
             self.shared.sessions.with_parked(client_id, generation, |parked| {
                 self.shared.set_deadlines(parked, generation);
@@ -330,7 +330,7 @@ impl Driver {
 
     fn log_end(&self, identity: Option<&Identity>, end: &End) {
         let client_id = identity.map_or("", |identity| &identity.client_id);
-        let peer = &self.peer.name;
+        let peer = &*self.peer.name;
         match end {
             End::Lost(why) => tracing::info!(client_id, peer, why, "connection lost"),
             End::Disconnected(code) => tracing::info!(client_id, peer, reason = %code, "disconnected"),

@@ -39,7 +39,7 @@ use crate::protocol::{Connection, Violation};
 /// Where a connection comes from, and what its transport says of it.
 pub(super) struct Peer {
     /// For the log and operators.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) ip: Option<std::net::IpAddr>,
     pub(super) certificate: Option<Arc<CertificateSubject>>,
 }
