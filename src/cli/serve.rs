@@ -32,8 +32,11 @@ Examples:
   MIDGE_LOG__FORMAT=json midge
       Every key of the configuration is a variable, too.
 
-Signals: SIGHUP reads the configuration and the files it names again, says what that changed and what needs a restart, and
-opens the log file anew. SIGTERM and SIGINT stop the broker; a second one stops it at once.
+Signals:
+  SIGHUP   reads the configuration and the files it names again, says what that
+           changed and what needs a restart, and opens the log file anew
+  SIGTERM  stops; clients get shutdown_timeout to take what they were promised.
+           SIGINT does the same. A second one stops at once
 
 Exit codes:
   0  stopped when asked to
@@ -124,7 +127,7 @@ fn hint(config: &Config) -> Option<&'static str> {
     let mut addresses = config.listeners.iter().flat_map(|listener| &listener.addresses);
     addresses.all(ListenerAddress::is_local).then_some(
         "only this machine can reach the broker; for the network: `midge passwd -c passwd NAME`, then \
-         `midge --listen 0.0.0.0:1883 --password-file passwd`, with TLS as `midge certs --help` shows",
+         `midge --listen 0.0.0.0:1883 --password-file passwd`, with TLS as `midge serve --help` shows",
     )
 }
 
