@@ -41,6 +41,8 @@ pub struct Connection {
     /// Bytes; the client's Maximum Packet Size ([MQTT-3.1.2-24]).
     pub(super) maximum_packet_size: u32,
     receive_maximum: NonZeroU16,
+    /// CONNECT asked for no session beyond the connection: DISCONNECT may not ask for one either.
+    asked_no_expiry: bool,
     authentication_method: Option<Box<str>>,
     pub(super) inbound_aliases: InboundAliases,
     pub(super) outbound_aliases: OutboundAliases,
@@ -69,6 +71,7 @@ impl Connection {
             problem_information: true,
             bridge: false,
             maximum_packet_size: u32::MAX,
+            asked_no_expiry: false,
             authentication_method: None,
             inbound_aliases: InboundAliases::default(),
             outbound_aliases: OutboundAliases::default(),
@@ -282,7 +285,7 @@ impl Connection {
         let expiry_max = self.settings.session_expiry_max;
         let Some(session) = &mut self.session else { return Ok(Action::None) };
         if let Some(expiry) = disconnect.session_expiry_interval {
-            if session.expiry_interval == 0 && expiry != 0 {
+            if self.asked_no_expiry && expiry != 0 {
                 return Err(Violation::protocol("DISCONNECT sets a Session Expiry Interval that CONNECT had at 0"));
             }
             session.expiry_interval = expiry.min(expiry_max);
@@ -326,49 +329,72 @@ impl Connection {
     }
 
     /// Answers the client's AUTH, or asks it for more ([MQTT-4.12.0-2], [MQTT-4.12.0-5]).
-    pub fn send_auth(&mut self, reason_code: ReasonCode, data: Option<&[u8]>, out: &mut Output) {
+    pub fn send_auth(
+        &mut self,
+        reason_code: ReasonCode,
+        data: Option<&[u8]>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
         let method = match &self.state {
-            State::Authenticating(request) => request.authentication_method.clone(),
-            _ => self.authentication_method.as_deref().map(str::to_owned),
+            State::Authenticating(request) => request.authentication_method.as_deref(),
+            _ => self.authentication_method.as_deref(),
         };
-        let auth = Auth {
-            reason_code,
-            authentication_method: method.as_deref(),
-            authentication_data: data,
-            ..Auth::default()
-        };
-        out.packet(&Packet::Auth(auth), self.version);
+        let auth = Auth { reason_code, authentication_method: method, authentication_data: data, ..Auth::default() };
+        self.send(&Packet::Auth(auth), out)
     }
 
-    /// The session has arrived, resumed or new: says so to the client ([MQTT-3.1.4-5]).
+    /// Whether this connection goes on with a session that its client id has: not when it wants a clean start
+    /// ([MQTT-3.1.2-4]), and not behind another mount point, whose topics would be none of its business.
+    pub fn resumes(&self, session: &Session) -> bool {
+        self.request().is_some_and(|request| !request.clean_start)
+            && session.mount_point() == &*self.settings.mount_point
+    }
+
+    /// The session has arrived, resumed or new: says so to the client ([MQTT-3.1.4-5]). Fails when the client does not
+    /// take a packet as large as its CONNACK.
     pub fn on_session(
         &mut self,
         now: BrokerTime,
         resumed: Option<Session>,
         authentication_data: Option<&[u8]>,
         out: &mut Output,
-    ) {
-        let State::AwaitSession(mut request) = std::mem::replace(&mut self.state, State::Connected) else { return };
+    ) -> Result<(), Violation> {
+        let State::AwaitSession(mut request) = std::mem::replace(&mut self.state, State::Connected) else {
+            return Ok(());
+        };
         let session_present = resumed.is_some(); // [MQTT-3.2.2-2], [MQTT-3.2.2-3]
-        let mut session =
-            resumed.unwrap_or_else(|| Session::new(Arc::clone(&request.client_id), request.session_expiry_interval));
+        let mount_point = &self.settings.mount_point;
+        let mut session = resumed.unwrap_or_else(|| Session::new(Arc::clone(&request.client_id), mount_point));
         session.expiry_interval = request.session_expiry_interval;
-        session.will = request.will.take(); // [MQTT-3.1.2-7]
         session.outbound.connect(request.receive_maximum.get());
-        self.session = Some(session);
+        session.inbound.connect();
         self.bridge = request.bridge;
         self.receive_maximum = request.receive_maximum;
+        self.asked_no_expiry = request.asked_session_expiry_interval == 0;
         self.outbound_aliases = OutboundAliases::new(request.topic_alias_maximum);
         self.keep_alive = KeepAlive::new(request.granted_keep_alive(&self.settings), now);
-        self.send_connack(&request, session_present, authentication_data, out);
+        let sent = self.send_connack(&request, session_present, authentication_data, out);
+        if sent.is_ok() {
+            session.will = request.will.take(); // [MQTT-3.1.2-7]
+        } else {
+            self.state = State::AwaitSession(request);
+        }
+        self.session = Some(session);
+        sent
     }
 
-    fn send_connack(&self, request: &ConnectRequest, session_present: bool, data: Option<&[u8]>, out: &mut Output) {
+    fn send_connack(
+        &self,
+        request: &ConnectRequest,
+        session_present: bool,
+        data: Option<&[u8]>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
         let response_information =
             self.settings.response_information.as_ref().map(|template| template.replace("%c", &request.client_id));
         let connack =
             connecting::success(request, &self.settings, session_present, response_information.as_deref(), data);
-        out.packet(&Packet::ConnAck(connack), self.version);
+        self.send(&Packet::ConnAck(connack), out)
     }
 
     /// QoS 1 and 2 messages that may be unacknowledged: the client's Receive Maximum, or the configured window.
@@ -412,7 +438,7 @@ impl Connection {
             let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
             Packet::ConnAck(ConnAck { session_present: false, reason_code, properties }) // [MQTT-3.2.2-6]
         };
-        self.send_with_reason(connack(Some(&violation.what)), connack(None), out);
+        self.send_with_reason(&connack(Some(&violation.what)), &connack(None), out);
     }
 
     fn send_disconnect(&self, violation: &Violation, out: &mut Output) {
@@ -423,18 +449,34 @@ impl Connection {
         };
         let disconnect =
             |reason_string| Packet::Disconnect(Disconnect { reason_code, reason_string, ..Disconnect::default() });
-        self.send_with_reason(disconnect(Some(&violation.what)), disconnect(None), out);
+        self.send_with_reason(&disconnect(Some(&violation.what)), &disconnect(None), out);
+    }
+
+    fn fits(&self, packet: &Packet<'_>) -> bool {
+        packet.encoded_len(self.version) as u64 <= u64::from(self.maximum_packet_size) // [MQTT-3.1.2-24]
+    }
+
+    /// Sends a packet that cannot be made shorter: without it the connection cannot go on. Acknowledgements need no
+    /// such care, since a client that took the CONNACK takes five bytes.
+    pub(super) fn send(&self, packet: &Packet<'_>, out: &mut Output) -> Result<(), Violation> {
+        if !self.fits(packet) {
+            let what = format!("{:?} does not fit in the client's Maximum Packet Size", packet.packet_type());
+            return Err(Violation::new(ReasonCode::PacketTooLarge, what));
+        }
+        out.packet(packet, self.version);
+        Ok(())
     }
 
     /// The reason string goes where problem information is wanted and the packet stays within the client's maximum
-    /// ([MQTT-3.1.2-24], [MQTT-3.2.2-19], [MQTT-3.14.2-3]).
-    pub(super) fn send_with_reason(&self, with: Packet<'_>, without: Packet<'_>, out: &mut Output) {
-        let fits = |packet: &Packet<'_>| packet.encoded_len(self.version) as u64 <= u64::from(self.maximum_packet_size);
-        if self.problem_information && fits(&with) {
-            out.packet(&with, self.version);
-        } else if fits(&without) {
-            out.packet(&without, self.version);
+    /// ([MQTT-3.2.2-19], [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.9.2-1], [MQTT-3.14.2-3]). False when the packet is too
+    /// large without it too.
+    pub(super) fn send_with_reason(&self, with: &Packet<'_>, without: &Packet<'_>, out: &mut Output) -> bool {
+        let packet = if self.problem_information && self.fits(with) { with } else { without };
+        let fits = self.fits(packet);
+        if fits {
+            out.packet(packet, self.version);
         }
+        fits
     }
 
     pub(super) fn send_ack(
@@ -452,8 +494,7 @@ impl Connection {
             let ack = Ack { packet_id, reason_code, reason_string, user_properties: Default::default() };
             if kind == PacketType::PubRec { Packet::PubRec(ack) } else { Packet::PubAck(ack) }
         };
-        // [MQTT-3.1.2-29], [MQTT-3.4.2-2], [MQTT-3.5.2-2]
-        self.send_with_reason(ack(reason), ack(None), out);
+        self.send_with_reason(&ack(reason), &ack(None), out); // [MQTT-3.1.2-29]
     }
 }
 

@@ -12,8 +12,10 @@ use crate::packet::{PacketId, QoS};
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
     /// QoS 2 packet ids between PUBLISH and PUBREL ([MQTT-4.3.3-10]), ascending: clients count upwards, so a new id goes
-    /// to the end, and an idle session holds nothing.
-    received: Vec<PacketId>,
+    /// to the end, and an idle session holds nothing. True when the PUBLISH came on this connection.
+    received: Vec<(PacketId, bool)>,
+    /// Those that are true: only they count against the Receive Maximum, which begins anew with a connection.
+    on_connection: u16,
 }
 
 /// What a PUBLISH is, judged by its packet id.
@@ -27,29 +29,46 @@ pub(super) enum Begun {
 }
 
 impl Inbound {
+    /// A network connection begins: what is open from an earlier one takes nothing of its Receive Maximum.
+    pub(super) fn connect(&mut self) {
+        self.received.iter_mut().for_each(|(_, here)| *here = false);
+        self.on_connection = 0;
+    }
+
+    fn find(&self, packet_id: PacketId) -> Result<usize, usize> {
+        self.received.binary_search_by_key(&packet_id, |(id, _)| *id)
+    }
+
     /// `open_max` is `None` in 3.x, which has no Receive Maximum.
-    pub(super) fn begin(&self, qos: QoS, packet_id: PacketId, open_max: Option<u16>) -> Begun {
-        if qos == QoS::ExactlyOnce && self.received.binary_search(&packet_id).is_ok() {
+    pub(super) fn begin(&mut self, qos: QoS, packet_id: PacketId, open_max: Option<u16>) -> Begun {
+        let known = if qos == QoS::ExactlyOnce { self.find(packet_id).ok() } else { None };
+        let known = known.map(|index| &mut self.received[index].1);
+        if known.as_ref().is_some_and(|here| **here) {
             return Begun::Duplicate;
         }
         // A QoS 1 message is acknowledged in the turn it arrives in: only QoS 2 stays open.
-        match open_max {
-            Some(max) if self.received.len() >= usize::from(max) => Begun::TooMany,
-            _ => Begun::New,
+        if open_max.is_some_and(|max| self.on_connection >= max) {
+            return Begun::TooMany;
         }
+        let Some(here) = known else { return Begun::New };
+        *here = true;
+        self.on_connection += 1;
+        Begun::Duplicate
     }
 
     /// The message is the broker's: remember its id until PUBREL.
     pub(super) fn accept(&mut self, packet_id: PacketId) {
-        if let Err(index) = self.received.binary_search(&packet_id) {
-            self.received.insert(index, packet_id);
+        if let Err(index) = self.find(packet_id) {
+            self.received.insert(index, (packet_id, true));
+            self.on_connection += 1;
         }
     }
 
     /// False when the id was not open. From now on it is a new message's ([MQTT-4.3.3-12]).
     pub(super) fn release(&mut self, packet_id: PacketId) -> bool {
-        let Ok(index) = self.received.binary_search(&packet_id) else { return false };
-        self.received.remove(index);
+        let Ok(index) = self.find(packet_id) else { return false };
+        let (_, here) = self.received.remove(index);
+        self.on_connection -= u16::from(here);
         if self.received.is_empty() {
             self.received = Vec::new();
         }
@@ -99,5 +118,24 @@ mod tests {
         assert_eq!(inbound.begin(QoS::ExactlyOnce, id(3), Some(2)), Begun::TooMany);
         assert_eq!(inbound.begin(QoS::ExactlyOnce, id(2), Some(2)), Begun::Duplicate);
         assert_eq!(inbound.begin(QoS::ExactlyOnce, id(3), None), Begun::New);
+    }
+    // [MQTT-3.3.4-7]
+    #[test]
+    fn a_new_connection_has_the_whole_receive_maximum() {
+        let mut inbound = Inbound::default();
+        inbound.accept(id(1));
+        inbound.accept(id(2));
+        inbound.connect();
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(3), Some(2)), Begun::New);
+        inbound.accept(id(3));
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(2), Some(2)), Begun::Duplicate, "sent again, and counted");
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(2), Some(2)), Begun::Duplicate);
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(4), Some(2)), Begun::TooMany);
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(1), Some(2)), Begun::TooMany, "sent again, and one too many");
+        assert!(inbound.release(id(1)), "a release of an earlier connection frees nothing here");
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(4), Some(2)), Begun::TooMany);
+        assert!(inbound.release(id(2)));
+        assert_eq!(inbound.begin(QoS::ExactlyOnce, id(4), Some(2)), Begun::New);
+        assert_eq!(inbound.open(), 1);
     }
 }

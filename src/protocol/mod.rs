@@ -14,6 +14,9 @@ mod settings;
 mod topic_alias;
 mod will;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 pub use connecting::ConnectRequest;
 pub use connection::Connection;

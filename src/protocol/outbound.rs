@@ -21,12 +21,14 @@ pub(super) struct Outbound {
     base: u64,
     /// Slots that are not done.
     open: u32,
-    /// Slots sent on this network connection and not done: what the window counts.
+    /// Slots sent on this network connection, or released, and not done: what the window counts.
     outstanding: u32,
     /// The client's Receive Maximum, or the configured window.
     window: u32,
-    /// The next slot to send again after a reconnect.
-    resend: Option<u64>,
+    /// After a reconnect: from which slot on PUBREL is to be sent again.
+    resend_release: Option<u64>,
+    /// The same for PUBLISH, which waits for the window.
+    resend_publish: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -66,16 +68,24 @@ fn packet_id(seq: u64) -> PacketId {
 }
 
 impl Outbound {
-    /// A network connection begins: nothing is outstanding on it, all that is open is to be sent again ([MQTT-4.4.0-1]).
+    /// A network connection begins: nothing is outstanding on it but what is released, and all that is open is to be
+    /// sent again ([MQTT-4.4.0-1]).
     pub(super) fn connect(&mut self, window: u16) {
-        self.window = u32::from(window);
-        self.outstanding = 0;
-        self.resend = (self.open > 0).then_some(self.base);
+        self.window = u32::from(window); // [MQTT-4.9.0-1]
+        self.outstanding = self.released() as u32;
+        self.resend_release = (self.open > 0).then_some(self.base);
+        self.resend_publish = self.resend_release;
     }
 
-    /// In flight as far as the window goes: with something still to send again, the window is closed for new messages.
+    /// In flight as far as the window goes: with a PUBLISH still to send again the window is closed for new messages,
+    /// and it is never wider than there are free packet ids.
     pub(super) fn inflight(&self) -> u32 {
-        if self.resend.is_some() || self.slots.len() as u64 >= PACKET_IDS { self.window } else { self.outstanding }
+        if self.resend_publish.is_some() {
+            return self.window;
+        }
+        let free_ids = PACKET_IDS.saturating_sub(self.slots.len() as u64);
+        let free = u64::from(self.window.saturating_sub(self.outstanding)).min(free_ids); // [MQTT-3.3.4-9]
+        self.window - free as u32
     }
 
     /// Messages sent and not completely acknowledged.
@@ -85,6 +95,7 @@ impl Outbound {
 
     /// The delivery is being sent for the first time: under this id ([MQTT-4.3.2-1], [MQTT-4.3.3-1]).
     pub(super) fn begin(&mut self, delivery: Delivery) -> PacketId {
+        debug_assert!(self.resend_publish.is_none(), "what was in flight before goes first");
         let seq = self.base + self.slots.len() as u64;
         self.slots.push_back(Slot::Sent(delivery));
         self.open += 1;
@@ -114,6 +125,7 @@ impl Outbound {
                 if refused {
                     return Acked::Completed(self.finish(index));
                 }
+                self.outstanding += u32::from(!self.is_counted(index));
                 self.slots[index] = Slot::Released;
                 Acked::Release
             }
@@ -132,29 +144,41 @@ impl Outbound {
         }
     }
 
-    /// The next to send again, while the window has room; in the original order ([MQTT-4.6.0-1]).
+    /// The next to send again: every PUBREL, which no window delays ([MQTT-3.3.4-10]), then PUBLISH while the window
+    /// has room; each in the original order ([MQTT-4.6.0-1]).
     pub(super) fn next_resend(&mut self) -> Option<Resend> {
-        let mut seq = self.resend?.max(self.base);
-        while self.outstanding < self.window {
-            let Some(slot) = self.slots.get((seq - self.base) as usize) else {
-                self.resend = None;
-                return None;
-            };
-            seq += 1;
-            self.resend = Some(seq);
-            let again = match slot {
-                Slot::Done => continue,
-                Slot::Sent(delivery) => Resend::Publish(packet_id(seq - 1), delivery.clone()),
-                Slot::Released => Resend::PubRel(packet_id(seq - 1)),
-            };
-            self.outstanding += 1;
-            return Some(again);
+        if let Some(from) = self.resend_release {
+            let seq = self.find(from, |slot| matches!(slot, Slot::Released));
+            self.resend_release = seq.map(|seq| seq + 1);
+            if let Some(seq) = seq {
+                return Some(Resend::PubRel(packet_id(seq)));
+            }
         }
-        None
+        if self.outstanding >= self.window {
+            return None;
+        }
+        let seq = self.find(self.resend_publish?, |slot| matches!(slot, Slot::Sent(_)));
+        self.resend_publish = seq.map(|seq| seq + 1);
+        let seq = seq?;
+        let Some(Slot::Sent(delivery)) = self.slots.get((seq - self.base) as usize) else { return None };
+        self.outstanding += 1;
+        Some(Resend::Publish(packet_id(seq), delivery.clone()))
+    }
+
+    /// The first slot from `seq` on that is wanted.
+    fn find(&self, seq: u64, wanted: impl Fn(&Slot) -> bool) -> Option<u64> {
+        (seq.max(self.base)..self.base + self.slots.len() as u64)
+            .find(|seq| self.slots.get((seq - self.base) as usize).is_some_and(&wanted))
+    }
+
+    /// Whether `outstanding` has this slot in it: all but a PUBLISH that is still to be sent again.
+    fn is_counted(&self, index: usize) -> bool {
+        let sent = matches!(self.slots[index], Slot::Sent(_));
+        !sent || self.resend_publish.is_none_or(|from| self.base + (index as u64) < from)
     }
 
     pub(super) fn is_resending(&self) -> bool {
-        self.resend.is_some()
+        self.resend_publish.is_some()
     }
 
     /// A delivery that turned out too large when it was to be sent again: over as if it had been acknowledged.
@@ -186,12 +210,9 @@ impl Outbound {
     }
 
     fn finish(&mut self, index: usize) -> Option<Delivery> {
+        self.outstanding -= u32::from(self.is_counted(index));
         let slot = std::mem::replace(&mut self.slots[index], Slot::Done);
         self.open -= 1;
-        let seq = self.base + index as u64;
-        if self.resend.is_none_or(|resend| seq < resend) {
-            self.outstanding = self.outstanding.saturating_sub(1);
-        }
         while matches!(self.slots.front(), Some(Slot::Done)) {
             self.slots.pop_front();
             self.base += 1;
@@ -318,8 +339,64 @@ mod tests {
         outbound.on_puback(ids[2]);
         outbound.connect(10);
         assert_eq!(outbound.inflight(), 10, "closed for new messages until all is sent again");
-        assert_eq!(resent(&mut outbound), ["P1:0", "R2", "P4:3"]);
+        assert_eq!(resent(&mut outbound), ["R2", "P1:0", "P4:3"]);
         assert_eq!(outbound.inflight(), 3);
+    }
+
+    // [MQTT-3.3.4-10]
+    #[test]
+    fn a_closed_window_delays_no_pubrel() {
+        let mut outbound = connected(10);
+        let ids: Vec<_> = (0..5).map(|n| outbound.begin(delivery(QoS::ExactlyOnce, n))).collect();
+        outbound.on_pubrec(ids[2], false);
+        outbound.on_pubrec(ids[4], false);
+        outbound.connect(3);
+        assert_eq!(resent(&mut outbound), ["R3", "R5", "P1:0"]);
+        assert!(matches!(outbound.on_pubcomp(ids[2]), Acked::Completed(None)));
+        assert_eq!(resent(&mut outbound), ["P2:1"]);
+        for id in [ids[0], ids[1]] {
+            assert!(matches!(outbound.on_pubrec(id, false), Acked::Release));
+        }
+        for id in [ids[0], ids[1], ids[4], ids[3]] {
+            let sent = resent(&mut outbound);
+            assert_eq!(sent, if id == ids[1] { vec!["P4:3"] } else { vec![] }, "{id}");
+            outbound.on_pubrec(id, false);
+            assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(None)));
+        }
+        assert_eq!((outbound.open(), outbound.inflight(), outbound.outstanding), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_acknowledgement_before_the_publish_is_sent_again_keeps_the_count() {
+        let mut outbound = connected(10);
+        let ids: Vec<_> = (0..3).map(|n| outbound.begin(delivery(QoS::ExactlyOnce, n))).collect();
+        outbound.connect(1);
+        assert_eq!(resent(&mut outbound), ["P1:0"]);
+        assert!(matches!(outbound.on_pubrec(ids[1], false), Acked::Release));
+        assert!(matches!(outbound.on_pubrec(ids[2], true), Acked::Completed(Some(_))));
+        assert_eq!((outbound.open(), outbound.outstanding), (2, 2));
+        outbound.on_pubcomp(ids[1]);
+        outbound.on_pubrec(ids[0], false);
+        outbound.on_pubcomp(ids[0]);
+        assert!(resent(&mut outbound).is_empty());
+        assert_eq!((outbound.open(), outbound.inflight(), outbound.outstanding), (0, 0, 0));
+    }
+
+    // [MQTT-2.2.1-4]
+    #[test]
+    fn no_more_begin_than_there_are_free_packet_ids() {
+        let mut outbound = connected(u16::MAX);
+        let first = outbound.begin(delivery(QoS::AtLeastOnce, 0));
+        for n in 1..65_000 {
+            let id = outbound.begin(delivery(QoS::AtLeastOnce, n));
+            outbound.on_puback(id);
+        }
+        assert_eq!(outbound.window - outbound.inflight(), 535, "the ids behind the first are not free yet");
+        let ids: Vec<_> = (0..535).map(|n| outbound.begin(delivery(QoS::AtLeastOnce, n))).collect();
+        assert!(!ids.contains(&first));
+        assert_eq!(outbound.inflight(), outbound.window);
+        outbound.on_puback(first);
+        assert_eq!(outbound.inflight(), 535);
     }
 
     // [MQTT-3.3.4-9]
@@ -344,6 +421,9 @@ mod tests {
         let mut outbound = connected(10);
         outbound.begin(delivery(QoS::AtLeastOnce, 0));
         outbound.begin(delivery(QoS::ExactlyOnce, 1));
+        let released = outbound.begin(delivery(QoS::ExactlyOnce, 2));
+        outbound.on_pubrec(released, false);
+        assert_eq!(outbound.released(), 1);
         let moves: Vec<_> = outbound.into_deliveries().map(|(delivery, moves)| (number(&delivery), moves)).collect();
         assert_eq!(moves, [(0, true), (1, false)]);
     }

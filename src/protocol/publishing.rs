@@ -1,17 +1,15 @@
 //! PUBLISH both ways and SUBSCRIBE, UNSUBSCRIBE: messages in, messages out, and what is subscribed.
 
-use std::num::NonZeroU16;
-
 use super::action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 use super::connection::Connection;
 use super::error::Violation;
 use super::inbound::Begun;
 use super::outbound::Resend;
 use super::output::Output;
-use super::session::{Replay, SessionSubscription};
+use super::session::SessionSubscription;
 use super::settings::Denied3x;
 use super::topic_alias::AliasUse;
-use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId, SubscriptionIds};
+use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId};
 use crate::packet::{
     MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS, ReasonCode,
     ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
@@ -63,9 +61,9 @@ impl Connection {
         }
     }
 
-    fn begin_inbound(&self, qos: QoS, packet_id: PacketId) -> Begun {
+    fn begin_inbound(&mut self, qos: QoS, packet_id: PacketId) -> Begun {
         let open_max = (self.version == ProtocolVersion::V5).then_some(self.settings.receive_maximum.get());
-        self.session.as_ref().map_or(Begun::New, |session| session.inbound.begin(qos, packet_id, open_max))
+        self.session.as_mut().map_or(Begun::New, |session| session.inbound.begin(qos, packet_id, open_max))
     }
 
     fn accept_publish(
@@ -197,37 +195,38 @@ impl Connection {
         let message = &delivery.message;
         let topic = message.topic();
         let topic = topic.strip_prefix(&*self.settings.mount_point).unwrap_or(topic);
-        let alias = self.outbound_aliases.choose(message.topic_bytes());
-        let (topic, topic_alias) = match alias {
-            AliasUse::None => (topic, None),
-            AliasUse::Set(alias) => (topic, Some(alias)),
-            AliasUse::Known(alias) => ("", Some(alias)),
-        };
-        let head = PublishHead {
+        let mut head = PublishHead {
             dup, // [MQTT-3.3.1-1], [MQTT-3.3.1-3]
             qos: delivery.qos,
             retain: delivery.retain,
             topic,
             packet_id,
-            topic_alias,
+            topic_alias: None,
             message_expiry_interval: message.remaining_expiry(now).map(|secs| secs.max(1)), // [MQTT-3.3.2-6]
-            subscription_ids: delivery.subscription_ids.as_slice(),                         // [MQTT-3.3.4-4]
+            subscription_ids: delivery.subscription_ids.as_slice(), // [MQTT-3.3.4-3], [MQTT-3.3.4-4]
             forward: message.forward(), // [MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-20]
             payload_len: message.payload().len(),
         };
-        if head.encoded_len(self.version) > self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize {
-            return false;
+        let alias = self.outbound_aliases.choose(topic);
+        match alias {
+            AliasUse::None => {}
+            AliasUse::Set(alias) => head.topic_alias = Some(alias),
+            AliasUse::Known(alias) => (head.topic, head.topic_alias) = ("", Some(alias)),
+        }
+        let size_max = self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
+        if head.encoded_len(self.version) > size_max {
+            // Setting an alias costs three bytes, which may be the three too many.
+            head.topic_alias = None;
+            if !matches!(alias, AliasUse::Set(_)) || head.encoded_len(self.version) > size_max {
+                return false;
+            }
         }
         head.encode(self.version, out.buffer());
         out.payload(message);
-        if let AliasUse::Set(alias) = alias {
-            self.set_outbound_alias(message, alias);
+        if let Some(alias) = head.topic_alias.filter(|_| matches!(alias, AliasUse::Set(_))) {
+            self.outbound_aliases.set(topic, alias);
         }
         true
-    }
-
-    fn set_outbound_alias(&mut self, message: &Message, alias: NonZeroU16) {
-        self.outbound_aliases.set(message.topic_bytes(), alias);
     }
 
     pub(super) fn handle_subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Action, Violation> {
@@ -251,44 +250,48 @@ impl Connection {
         }))
     }
 
-    /// The answer to [`Action::Subscribe`], one result a filter in their order ([MQTT-3.9.3-1]).
-    pub fn on_subscribed(&mut self, request: &SubscribeRequest, results: &[SubscribeResult], out: &mut Output) {
+    /// The answer to [`Action::Subscribe`], one result a filter in their order ([MQTT-3.9.3-1], [MQTT-3.8.4-6]).
+    pub fn on_subscribed(
+        &mut self,
+        request: &SubscribeRequest,
+        results: &[SubscribeResult],
+        out: &mut Output,
+    ) -> Result<(), Violation> {
         let mut reason_codes = Vec::with_capacity(results.len());
         for ((filter, options, _), result) in request.filters.iter().zip(results) {
             reason_codes.push(match *result {
                 SubscribeResult::Refused(reason_code) => reason_code,
                 SubscribeResult::Granted { replay_before } => {
-                    self.remember_subscription(filter, *options, request, replay_before);
+                    let subscription = SessionSubscription { options: *options, id: request.id };
+                    if let Some(session) = &mut self.session {
+                        session.subscribe(filter, subscription, replay_before);
+                    }
                     granted(options.qos)
                 }
             });
         }
-        let suback = SubAck {
-            packet_id: request.packet_id, // [MQTT-3.8.4-2]
-            reason_codes: ReasonCodes::from_list(&reason_codes),
-            reason_string: None,
-            user_properties: Default::default(),
-        };
-        out.packet(&Packet::SubAck(suback), self.version);
+        let reason = reason_codes.iter().find_map(|code| refusal(*code));
+        self.send_suback(PacketType::SubAck, request.packet_id, &reason_codes, reason, out)
     }
 
-    fn remember_subscription(
-        &mut self,
-        filter: &str,
-        options: SubscribeOptions,
-        request: &SubscribeRequest,
-        replay_before: Option<u64>,
-    ) {
-        let Some(session) = &mut self.session else { return };
-        session.subscriptions.insert(filter.into(), SessionSubscription { options, id: request.id });
-        let Some(before_version) = replay_before else { return };
-        session.replays.push_back(Replay {
-            filter: filter.into(),
-            options,
-            subscription_ids: request.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
-            before_version,
-            after: None,
-        });
+    /// SUBACK and UNSUBACK.
+    fn send_suback(
+        &self,
+        kind: PacketType,
+        packet_id: PacketId, // [MQTT-3.8.4-2], [MQTT-3.10.4-5]
+        reason_codes: &[ReasonCode],
+        reason_string: Option<&str>,
+        out: &mut Output,
+    ) -> Result<(), Violation> {
+        let packet = |reason_string| {
+            let reason_codes = ReasonCodes::from_list(reason_codes);
+            let ack = SubAck { packet_id, reason_codes, reason_string, user_properties: Default::default() };
+            if kind == PacketType::UnsubAck { Packet::UnsubAck(ack) } else { Packet::SubAck(ack) }
+        };
+        if reason_string.is_some() && self.send_with_reason(&packet(reason_string), &packet(None), out) {
+            return Ok(());
+        }
+        self.send(&packet(None), out)
     }
 
     pub(super) fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<Action, Violation> {
@@ -297,23 +300,21 @@ impl Connection {
     }
 
     /// The answer to [`Action::Unsubscribe`]: whether each filter was subscribed ([MQTT-3.11.3-1], [MQTT-3.10.4-5]).
-    pub fn on_unsubscribed(&mut self, request: &UnsubscribeRequest, existed: &[bool], out: &mut Output) {
-        let mut reason_codes = Vec::with_capacity(existed.len());
-        for (filter, existed) in request.filters.iter().zip(existed) {
-            let code = if *existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted };
-            reason_codes.push(code);
-            if let Some(session) = &mut self.session {
-                session.subscriptions.swap_remove(filter);
-                session.replays.retain(|replay| replay.filter != *filter);
-            }
+    pub fn on_unsubscribed(
+        &mut self,
+        request: &UnsubscribeRequest,
+        existed: &[bool],
+        out: &mut Output,
+    ) -> Result<(), Violation> {
+        if let Some(session) = &mut self.session {
+            session.unsubscribe(request.filters.iter().map(|filter| &**filter));
         }
-        let unsuback = SubAck {
-            packet_id: request.packet_id,
-            reason_codes: ReasonCodes::from_list(&reason_codes),
-            reason_string: None,
-            user_properties: Default::default(),
+        let code = |existed: &bool| match existed {
+            true => ReasonCode::Success,
+            false => ReasonCode::NoSubscriptionExisted,
         };
-        out.packet(&Packet::UnsubAck(unsuback), self.version);
+        let reason_codes: Vec<_> = existed.iter().map(code).collect();
+        self.send_suback(PacketType::UnsubAck, request.packet_id, &reason_codes, None, out)
     }
 
     /// The filter as the router knows it: the mount point goes in front, after the share part.
@@ -337,6 +338,17 @@ pub fn wants_retained(options: &SubscribeOptions, existed: bool, shared: bool) -
             RetainHandling::SendIfNew => !existed,
             RetainHandling::DoNotSend => false,
         }
+}
+
+/// Words for the first filter that was refused.
+fn refusal(reason_code: ReasonCode) -> Option<&'static str> {
+    match reason_code {
+        ReasonCode::NotAuthorized => Some("not allowed to subscribe to this topic filter"),
+        ReasonCode::QuotaExceeded => Some("the session has as many subscriptions as it may"),
+        ReasonCode::TopicFilterInvalid => Some("this topic filter cannot be subscribed to here"),
+        code if code.is_error() => Some("the subscription could not be made"),
+        _ => None,
+    }
 }
 
 fn granted(qos: QoS) -> ReasonCode {

@@ -1,6 +1,6 @@
 //! Session State (section 4.1): what outlives a network connection, owned by one driver or parked.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct Replay {
 #[derive(Debug)]
 pub struct Session {
     client_id: Arc<str>,
+    /// In front of all its topics: that of the listener it was made on.
+    mount_point: Box<str>,
     /// Seconds after the connection; 0 ends with it, [`EXPIRY_NEVER`] never.
     pub expiry_interval: u32,
     /// By filter as sent, share part included.
@@ -49,10 +51,12 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(client_id: Arc<str>, expiry_interval: u32) -> Self {
+    /// A session that ends with its connection.
+    pub fn new(client_id: Arc<str>, mount_point: &str) -> Self {
         Session {
             client_id,
-            expiry_interval,
+            mount_point: mount_point.into(),
+            expiry_interval: 0,
             subscriptions: IndexMap::default(),
             will: None,
             replays: VecDeque::new(),
@@ -63,6 +67,44 @@ impl Session {
 
     pub fn client_id(&self) -> &Arc<str> {
         &self.client_id
+    }
+
+    pub fn mount_point(&self) -> &str {
+        &self.mount_point
+    }
+
+    /// Remembers a subscription, and the retained messages that are to be sent for it: from the beginning if the same
+    /// subscription still waits for some ([MQTT-3.8.4-4]).
+    pub(super) fn subscribe(&mut self, filter: &str, subscription: SessionSubscription, replay_before: Option<u64>) {
+        let subscription_ids = subscription.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get()));
+        let options = subscription.options;
+        let existed = self.subscriptions.insert(filter.into(), subscription).is_some();
+        let waiting = if existed { self.replays.iter().position(|replay| *replay.filter == *filter) } else { None };
+        let Some(before_version) = replay_before else {
+            if let Some(replay) = waiting.and_then(|index| self.replays.get_mut(index)) {
+                (replay.options, replay.subscription_ids) = (options, subscription_ids);
+            }
+            return;
+        };
+        if let Some(index) = waiting {
+            self.replays.remove(index);
+        }
+        self.replays.push_back(Replay {
+            filter: filter.into(),
+            options,
+            subscription_ids,
+            before_version,
+            after: None,
+        });
+    }
+
+    /// Forgets subscriptions and what retained messages were still to be sent for them.
+    pub(super) fn unsubscribe<'a>(&mut self, filters: impl Iterator<Item = &'a str>) {
+        let gone: HashSet<&str, foldhash::fast::RandomState> =
+            filters.filter(|filter| self.subscriptions.swap_remove(*filter).is_some()).collect();
+        if !gone.is_empty() {
+            self.replays.retain(|replay| !gone.contains(&*replay.filter));
+        }
     }
 
     /// QoS 1 and 2 messages sent and not completely acknowledged.

@@ -53,7 +53,7 @@ pub(super) struct OutboundAliases {
     aliases: Option<Box<AliasTable>>,
 }
 
-type AliasTable = HashMap<Box<[u8]>, NonZeroU16, foldhash::fast::RandomState>;
+type AliasTable = HashMap<Box<str>, NonZeroU16, foldhash::fast::RandomState>;
 
 /// How a topic is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl OutboundAliases {
     }
 
     /// Never above the client's Topic Alias Maximum ([MQTT-3.1.2-26], [MQTT-3.3.2-11]), none when it is 0 ([MQTT-3.1.2-27]).
-    pub(super) fn choose(&self, topic: &[u8]) -> AliasUse {
+    pub(super) fn choose(&self, topic: &str) -> AliasUse {
         if self.maximum == 0 || topic.len() < ALIASED_TOPIC_BYTES_MIN {
             return AliasUse::None;
         }
@@ -91,7 +91,7 @@ impl OutboundAliases {
     }
 
     /// The packet that sets the alias is on its way.
-    pub(super) fn set(&mut self, topic: &[u8], alias: NonZeroU16) {
+    pub(super) fn set(&mut self, topic: &str, alias: NonZeroU16) {
         self.aliases.get_or_insert_default().insert(topic.into(), alias);
     }
 }
@@ -131,10 +131,10 @@ mod tests {
     #[test]
     fn outbound_aliases_never_exceed_the_maximum() {
         let mut aliases = OutboundAliases::new(1);
-        assert_eq!(aliases.choose(b"plant/7/temp"), AliasUse::Set(NonZeroU16::MIN));
-        aliases.set(b"plant/7/temp", NonZeroU16::MIN);
-        assert_eq!(aliases.choose(b"plant/7/temp"), AliasUse::Known(NonZeroU16::MIN));
-        assert_eq!(aliases.choose(b"plant/8/temp"), AliasUse::None);
-        assert_eq!(OutboundAliases::new(0).choose(b"plant/7/temp"), AliasUse::None);
+        assert_eq!(aliases.choose("plant/7/temp"), AliasUse::Set(NonZeroU16::MIN));
+        aliases.set("plant/7/temp", NonZeroU16::MIN);
+        assert_eq!(aliases.choose("plant/7/temp"), AliasUse::Known(NonZeroU16::MIN));
+        assert_eq!(aliases.choose("plant/8/temp"), AliasUse::None);
+        assert_eq!(OutboundAliases::new(0).choose("plant/7/temp"), AliasUse::None);
     }
 }

@@ -135,8 +135,8 @@ impl Driver {
         };
         match exchange.step(data) {
             Step::Continue(data) => {
-                self.connection.send_auth(ReasonCode::ContinueAuthentication, Some(&data), &mut turn.out);
-                Ok(())
+                let code = ReasonCode::ContinueAuthentication;
+                self.connection.send_auth(code, Some(&data), &mut turn.out).map_err(End::Closed)
             }
             Step::Done { data, identity } => self.claim(identity, data, turn),
             Step::Refused(refusal) => self.on_answer(Err(refusal), turn),
@@ -162,19 +162,19 @@ impl Driver {
         };
         match exchange.step(data) {
             Step::Continue(data) => {
-                self.connection.send_auth(ReasonCode::ContinueAuthentication, Some(&data), &mut turn.out);
+                let code = ReasonCode::ContinueAuthentication;
+                self.connection.send_auth(code, Some(&data), &mut turn.out).map_err(End::Closed)
             }
             Step::Done { data, identity } if identity == attached.identity => {
                 attached.reauthentication = None;
-                self.connection.send_auth(ReasonCode::Success, data.as_deref(), &mut turn.out);
+                self.connection.send_auth(ReasonCode::Success, data.as_deref(), &mut turn.out).map_err(End::Closed)
             }
             Step::Done { .. } => {
-                return Err(self.refused(ReasonCode::NotAuthorized, "re-authenticated as somebody else".into(), turn));
+                Err(self.refused(ReasonCode::NotAuthorized, "re-authenticated as somebody else".into(), turn))
             }
             // [MQTT-4.12.1-2]
-            Step::Refused(refusal) => return Err(self.refused(ReasonCode::NotAuthorized, refusal.reason, turn)),
+            Step::Refused(refusal) => Err(self.refused(ReasonCode::NotAuthorized, refusal.reason, turn)),
         }
-        Ok(())
     }
 
     fn claim(&mut self, mut identity: Identity, data: Option<Vec<u8>>, turn: &mut Turn) -> Result<(), End> {
@@ -209,7 +209,7 @@ impl Driver {
         let facts = self.facts(&identity);
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
-        self.connection.on_session(turn.batch.now, resumed, data.as_deref(), &mut turn.out);
+        let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), &mut turn.out);
         mailbox.attach(self.connection.window(), self.connection.inflight());
         if !self.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
             mailbox.signal(Control::Takeover);
@@ -224,13 +224,12 @@ impl Driver {
             delete: false,
             reauthentication: None,
         }));
-        Ok(())
+        accepted.map_err(End::Closed)
     }
 
-    /// A session that another connection has left: taken up, or ended if the client wants a clean start.
+    /// A session that another connection has left: taken up, or ended if this one does not go on with it.
     fn resume(&mut self, mut parked: Box<Parked>, turn: &mut Turn) -> Option<Box<Parked>> {
-        let clean_start = self.connection.request().is_some_and(|request| request.clean_start);
-        if clean_start {
+        if !self.connection.resumes(&parked.session) {
             self.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
             return None;
         }

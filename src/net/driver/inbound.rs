@@ -136,14 +136,8 @@ impl Driver {
                 turn.batch.counts.drop_copy(DropCause::RefusedByReceiver); // [MQTT-4.8.2-6]
                 Ok(())
             }
-            Action::Subscribe(request) => {
-                self.subscribe(&request, turn);
-                Ok(())
-            }
-            Action::Unsubscribe(request) => {
-                self.unsubscribe(&request, turn);
-                Ok(())
-            }
+            Action::Subscribe(request) => self.subscribe(&request, turn),
+            Action::Unsubscribe(request) => self.unsubscribe(&request, turn),
             Action::Disconnect { reason_code } => Err(End::Disconnected(reason_code)),
             Action::Authenticate => self.authenticate(turn),
             Action::AuthData { data, reauthenticate } => self.exchange(&data, reauthenticate, turn),
@@ -173,7 +167,7 @@ impl Driver {
         }
     }
 
-    fn subscribe(&mut self, request: &SubscribeRequest, turn: &mut Turn) {
+    fn subscribe(&mut self, request: &SubscribeRequest, turn: &mut Turn) -> Result<(), End> {
         let results: Vec<_> = request
             .filters
             .iter()
@@ -182,7 +176,7 @@ impl Driver {
                 None => self.subscribe_one(filter, *options, request),
             })
             .collect();
-        self.connection.on_subscribed(request, &results, &mut turn.out);
+        self.connection.on_subscribed(request, &results, &mut turn.out).map_err(End::Closed)
     }
 
     fn subscribe_one(
@@ -207,8 +201,8 @@ impl Driver {
         SubscribeResult::Granted { replay_before: replay.then_some(subscribed.retained_before) }
     }
 
-    fn unsubscribe(&mut self, request: &UnsubscribeRequest, turn: &mut Turn) {
-        let Stage::Attached(attached) = &self.stage else { return };
+    fn unsubscribe(&mut self, request: &UnsubscribeRequest, turn: &mut Turn) -> Result<(), End> {
+        let Stage::Attached(attached) = &self.stage else { return Ok(()) };
         let existed: Vec<_> = request
             .filters
             .iter()
@@ -217,7 +211,7 @@ impl Driver {
                     .is_ok_and(|parsed| self.shared.router.unsubscribe(&attached.mailbox, parsed, &mut turn.batch))
             })
             .collect();
-        self.connection.on_unsubscribed(request, &existed, &mut turn.out);
+        self.connection.on_unsubscribed(request, &existed, &mut turn.out).map_err(End::Closed)
     }
 }
 
