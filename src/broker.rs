@@ -1,25 +1,24 @@
 //! The composition root: builds every part from the configuration, owns the order of start and shutdown. The only file
 //! that knows all rooms.
 
+mod listen;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{AccessPolicy, AclFile, AllowAll, AuthFileError, Authorizer, CertificateAs, PasswordFile, ScramFile};
 use crate::config::{
-    AccessConfig, CertificateUserName, Config, DeniedPublish, ListenerAddress, ListenerConfig, ProtocolVersions,
-    QueueFull, SessionLimits, SharedStrategy, SubscribeCheck,
+    AccessConfig, CertificateUserName, Config, DeniedPublish, ListenerConfig, ProtocolVersions, QueueFull,
+    SessionLimits, SharedStrategy, SubscribeCheck,
 };
 use crate::net::clock::{Alarm, Clock};
 use crate::net::context::{Access, ListenerContext, Shared};
-use crate::net::listener::{self, SocketOptions};
+use crate::net::tls::TlsError;
 use crate::packet::ProtocolVersion;
 use crate::protocol::{Denied3x, Settings};
 use crate::router::{
@@ -44,6 +43,8 @@ pub struct Broker {
 pub enum StartError {
     #[error("listener {listener}: cannot listen on {address}: {error}")]
     Bind { listener: String, address: String, error: std::io::Error },
+    #[error("listener {listener}: {error}")]
+    Tls { listener: String, error: TlsError },
     #[error(transparent)]
     AuthFile(#[from] AuthFileError),
 }
@@ -67,23 +68,27 @@ impl Broker {
             tasks: TaskTracker::new(),
         };
         for listener in &config.listeners {
-            broker.listen(listener, &config.limits)?;
+            // Those that listen already stop.
+            broker.listen(listener, &config.limits).inspect_err(|_| broker.stop.cancel())?;
         }
         broker.tasks.spawn(keep_house(Arc::clone(&broker.shared), broker.stop.clone()));
         Ok(broker)
     }
 
-    /// Takes over the keys that [`crate::config::Running`] calls live, and the files about users and their rights; nothing
-    /// changes when one of the files is wrong. Connections that are there keep the settings they were accepted with.
-    pub fn reload(&mut self, config: &Config) -> Result<(), AuthFileError> {
+    /// Takes over the keys that [`crate::config::Running`] calls live, and the files about users, their rights and TLS;
+    /// nothing changes when one of the files is wrong. Connections that are there keep the settings they were accepted with.
+    pub fn reload(&mut self, config: &Config) -> Result<(), StartError> {
         let current = |listener: &ListenerConfig| self.listeners.iter().find(|context| *context.name == *listener.name);
         let listeners = config.listeners.iter().filter_map(|listener| Some((current(listener)?, listener)));
         let changed: Vec<_> = listeners
-            .map(|(context, listener)| Ok((context, listener, access(listener)?)))
-            .collect::<Result<_, AuthFileError>>()?;
-        for (context, listener, access) in changed {
+            .map(|(context, listener)| Ok((context, listener, access(listener)?, listen::tls_state(listener)?)))
+            .collect::<Result<_, StartError>>()?;
+        for (context, listener, access, tls) in changed {
             context.settings.store(Arc::new(settings(listener, &config.limits)));
             context.access.store(Arc::new(access));
+            if let (Some(tls), Some(state)) = (&context.layers.tls, tls) {
+                tls.replace(state);
+            }
         }
         self.shutdown_timeout = config.shutdown_timeout;
         Ok(())
@@ -113,50 +118,6 @@ impl Broker {
             tracing::warn!(connections = self.shared.tasks.len(), "shutdown timeout: connections are cut");
         }
     }
-
-    fn listen(&mut self, config: &ListenerConfig, limits: &SessionLimits) -> Result<(), StartError> {
-        let context = Arc::new(ListenerContext {
-            name: config.name.as_str().into(),
-            settings: ArcSwap::from_pointee(settings(config, limits)),
-            access: Arc::new(ArcSwap::from_pointee(access(config)?)),
-            queue: queue_limits(config, limits),
-            connect_timeout: config.connect_timeout,
-            write_timeout: config.write_timeout,
-            connections: AtomicU64::new(0),
-        });
-        let options = SocketOptions {
-            backlog: config.backlog.get(),
-            reuse_port: config.reuse_port,
-            ipv6_only: config.ipv6_only,
-            no_delay: config.no_delay,
-        };
-        for address in &config.addresses {
-            let ListenerAddress::Tcp(address) = address else { continue };
-            let bind_error =
-                |error| StartError::Bind { listener: config.name.clone(), address: address.to_string(), error };
-            let socket = match listener::bind_tcp(*address, options) {
-                Err(error) if config.addresses.len() > 1 && lacks_ipv6(*address, &error) => {
-                    tracing::warn!(listener = %config.name, %address, "this machine has no IPv6: not listening there");
-                    continue;
-                }
-                outcome => outcome.map_err(bind_error)?,
-            };
-            let local = socket.local_addr().map_err(bind_error)?;
-            tracing::info!(listener = %config.name, address = %local, "listening");
-            self.local_addresses.push(local);
-            let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-            self.tasks.spawn(listener::accept(socket, options, Arc::clone(&context), shared, stop));
-        }
-        self.listeners.push(context);
-        Ok(())
-    }
-}
-
-/// Whether an address that every machine with IPv6 has is not there: containers are often without.
-fn lacks_ipv6(address: SocketAddr, error: &std::io::Error) -> bool {
-    let is_everywhere = address.is_ipv6() && (address.ip().is_loopback() || address.ip().is_unspecified());
-    let is_missing = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT].map(Some).contains(&Errno::from_io_error(error));
-    is_everywhere && is_missing
 }
 
 /// How often expired messages are looked for, in retained messages and in queues.
@@ -270,19 +231,4 @@ fn access(config: &ListenerConfig) -> Result<Access, AuthFileError> {
         },
     };
     Ok(Access { authenticator: Arc::new(policy), authorizer })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_address_that_ipv6_brings_along_may_be_missing() {
-        let lacks = |address: &str, errno: Errno| lacks_ipv6(address.parse().unwrap(), &errno.into());
-        for errno in [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT] {
-            assert!(lacks("[::1]:1883", errno) && lacks("[::]:1883", errno));
-            assert!(!lacks("127.0.0.1:1883", errno) && !lacks("[2001:db8::1]:1883", errno));
-        }
-        assert!(!lacks("[::1]:1883", Errno::ADDRINUSE));
-    }
 }

@@ -8,7 +8,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Admission;
 use super::clock::Clock;
+use super::handshake::Layers;
 use crate::auth::{Authenticator, Authorizer, Identity};
 use crate::message::BrokerTime;
 use crate::protocol::{Session, Settings};
@@ -62,8 +64,9 @@ pub struct ListenerContext {
     pub connect_timeout: Duration,
     /// A write that stands still for so long ends the connection.
     pub write_timeout: Duration,
-    /// Connections at a time.
-    pub connections: AtomicU64,
+    /// What lies between a socket and MQTT.
+    pub layers: Layers,
+    pub admission: Admission,
 }
 
 impl Shared {

@@ -1,31 +1,48 @@
-//! Where connections come in: sockets, their options, and one task that accepts.
+//! Where connections come in: sockets, their options, and one task an address that accepts.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Place;
 use super::context::{ListenerContext, Shared};
 use super::driver::{Driver, Peer};
-use super::stream::Stream;
+use super::handshake;
+use super::stream::{Socket, Stream};
+use super::unix::{self, SocketFile};
 
-/// Options of a listening TCP socket.
+/// Options of listening sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
     pub backlog: u32,
     pub reuse_port: bool,
     pub ipv6_only: bool,
     pub no_delay: bool,
+    /// Permissions of a Unix domain socket's file.
+    pub unix_mode: u32,
 }
 
-/// Binds and listens; connections queue in the kernel until [`accept`].
-pub fn bind_tcp(address: SocketAddr, options: SocketOptions) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+impl SocketOptions {
+    fn backlog(self) -> i32 {
+        i32::try_from(self.backlog).unwrap_or(i32::MAX)
+    }
+}
+
+/// A socket that listens; connections queue in the kernel until [`accept`].
+pub enum ListeningSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// Binds and listens.
+pub fn bind_tcp(address: SocketAddr, options: SocketOptions) -> io::Result<ListeningSocket> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if options.reuse_port {
         socket.set_reuse_port(true)?;
@@ -33,19 +50,52 @@ pub fn bind_tcp(address: SocketAddr, options: SocketOptions) -> io::Result<TcpLi
     if address.is_ipv6() {
         socket.set_only_v6(options.ipv6_only)?;
     }
+    // Accepted sockets inherit it: no system call for each.
+    socket.set_tcp_nodelay(options.no_delay)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
+    socket.listen(options.backlog())?;
+    Ok(ListeningSocket::Tcp(TcpListener::from_std(socket.into())?))
+}
+
+/// Binds and listens; a socket that nobody listens on any more makes room.
+pub fn bind_unix(path: &Path, options: SocketOptions) -> io::Result<ListeningSocket> {
+    let (socket, file) = unix::bind(path, options.unix_mode, options.backlog())?;
+    Ok(ListeningSocket::Unix(socket, file))
+}
+
+impl ListeningSocket {
+    /// The port of a socket bound to port 0 shows here; `None` for a Unix domain socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            ListeningSocket::Tcp(socket) => socket.local_addr().ok(),
+            ListeningSocket::Unix(..) => None,
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            ListeningSocket::Tcp(socket) => {
+                let (stream, address) = socket.accept().await?;
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                let peer = Peer { name: address.to_string().into(), ip: Some(address.ip()), certificate: None };
+                Ok((Socket::Tcp(stream), peer))
+            }
+            ListeningSocket::Unix(socket, _) => {
+                let (stream, _) = socket.accept().await?;
+                let peer = Peer { name: unix::peer_name(&stream).into(), ip: None, certificate: None };
+                Ok((Socket::Unix(stream), peer))
+            }
+        }
+    }
 }
 
 /// Without file descriptors or memory, accepting is tried again after this.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// Accepts connections until told to stop.
 pub async fn accept(
-    socket: TcpListener,
-    options: SocketOptions,
+    socket: ListeningSocket,
     listener: Arc<ListenerContext>,
     shared: Arc<Shared>,
     stop: CancellationToken,
@@ -56,26 +106,25 @@ pub async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => start(stream, peer, options, &listener, &shared),
+            Ok((socket, peer)) => start(socket, peer, &listener, &shared, &stop),
+            // The client has gone again.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::error!(listener = %listener.name, %error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(ACCEPT_RETRY) => {}
+                }
             }
         }
     }
 }
 
-fn start(
-    stream: TcpStream,
-    peer: SocketAddr,
-    options: SocketOptions,
-    listener: &Arc<ListenerContext>,
-    shared: &Arc<Shared>,
-) {
-    if let Err(error) = stream.set_nodelay(options.no_delay) {
-        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+fn start(socket: Socket, peer: Peer, listener: &Arc<ListenerContext>, shared: &Arc<Shared>, stop: &CancellationToken) {
+    let Some(place) = Place::take(shared, listener) else { return };
+    if listener.layers.is_bare() {
+        shared.tasks.spawn(Driver::new(Stream::bare(socket), peer, place));
+    } else {
+        shared.tasks.spawn(handshake::run(socket, peer, place, stop.clone()));
     }
-    listener.connections.fetch_add(1, Relaxed);
-    let peer = Peer { name: peer.to_string().into(), ip: Some(peer.ip()), certificate: None };
-    shared.tasks.spawn(Driver::new(Stream::Tcp(stream), peer, Arc::clone(shared), Arc::clone(listener)));
 }

@@ -1,7 +1,13 @@
 //! Sockets and tasks: listeners, transports, and one driver task a connection.
 
+pub mod admission;
 pub mod clock;
 pub mod context;
 mod driver;
+pub mod handshake;
 pub mod listener;
+pub mod proxy_protocol;
 mod stream;
+pub mod tls;
+mod unix;
+pub mod websocket;

@@ -91,6 +91,10 @@ counters! {
     sessions_expired,
     /// Network connections accepted by a listener.
     connections_accepted,
+    /// Network connections closed at once, for a limit of their listener.
+    connections_refused,
+    /// Network connections that ended before MQTT began: PROXY header, TLS, WebSocket.
+    handshakes_failed,
     /// CONNECT packets that were answered with success.
     connections_made,
     /// Connections closed because of bytes that are no MQTT, or break its rules.

@@ -265,18 +265,14 @@ impl Driver {
 
     /// Lets go of the session, whatever stage the connection is in.
     pub(super) fn release(&mut self, end: &End, turn: &mut Turn) {
-        self.count_lost_qos0_if(end, turn);
+        // When nothing more will be written, what is unsent is lost now; else when the last words are out.
+        if matches!(end, End::Lost(_) | End::Superseded) {
+            self.count_lost_qos0(turn);
+        }
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Attached(attached) => self.release_session(*attached, end, turn),
             Stage::Claiming(claiming) => self.abandon_claim(&claiming, turn),
             _ => self.log_end(None, end),
-        }
-    }
-
-    /// When nothing more will be written, what is unsent is lost now; else after the last write.
-    fn count_lost_qos0_if(&mut self, end: &End, turn: &mut Turn) {
-        if !matches!(end, End::Closed(_)) {
-            self.count_lost_qos0(turn);
         }
     }
 
@@ -333,6 +329,7 @@ impl Driver {
         match end {
             End::Lost(why) => tracing::info!(client_id, peer, why, "connection lost"),
             End::Disconnected(code) => tracing::info!(client_id, peer, reason = %code, "disconnected"),
+            End::Broken(why) => tracing::info!(client_id, peer, why, "connection closed"),
             End::Closed(violation) => tracing::info!(client_id, peer, why = %violation, "connection closed"),
             End::Superseded => {
                 tracing::info!(client_id, peer, why = "superseded by a newer connection", "connection closed")

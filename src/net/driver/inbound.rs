@@ -1,5 +1,6 @@
 //! In from the socket: one read, every whole packet of it, and what each packet's action asks for.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -56,7 +57,7 @@ impl Driver {
         let mut buf = ReadBuf::new(&mut scratch[kept..]);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
             Poll::Pending => return Ok(Progress::None),
-            Poll::Ready(Err(error)) => return Err(End::Lost(format!("read: {error}"))),
+            Poll::Ready(Err(error)) => return Err(unreadable(&error, turn)),
             Poll::Ready(Ok(())) => {}
         }
         let n = buf.filled().len();
@@ -212,6 +213,17 @@ impl Driver {
             })
             .collect();
         self.connection.on_unsubscribed(request, &existed, &mut turn.out).map_err(End::Closed)
+    }
+}
+
+fn unreadable(error: &io::Error, turn: &mut Turn) -> End {
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
+            turn.batch.counts.protocol_errors += 1;
+            End::Broken(error.to_string())
+        }
+        io::ErrorKind::UnexpectedEof => End::Lost("the client closed the connection without a word of TLS".into()),
+        _ => End::Lost(format!("read: {error}")),
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod attach;
 mod deliver;
+mod ending;
 mod inbound;
 mod turn;
 mod write;
@@ -19,20 +20,18 @@ mod write;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
-
 use self::attach::{Attached, AuthAnswer};
+use self::ending::Lingering;
 use self::turn::Turn;
 use self::write::Unsent;
+use super::admission::Place;
 use super::clock::Alarm;
 use super::context::{ListenerContext, Shared};
 use super::stream::Stream;
 use crate::auth::{CertificateSubject, Exchange};
-use crate::message::BrokerTime;
 use crate::packet::ReasonCode;
 use crate::protocol::{Connection, Violation};
 
@@ -56,6 +55,7 @@ pub(super) struct Driver {
     /// What the socket did not take.
     unsent: Option<Box<Unsent>>,
     alarm: Alarm,
+    _place: Place,
 }
 
 enum Stage {
@@ -68,11 +68,8 @@ enum Stage {
     /// Waiting for another driver to hand the session over.
     Claiming(Box<attach::Claiming>),
     Attached(Box<Attached>),
-    /// The last packet is out; reading until the client has closed too, so that it is not lost to a reset.
-    Lingering {
-        until: BrokerTime,
-        bytes_left: usize,
-    },
+    /// The session is let go; the last words are on their way.
+    Lingering(Lingering),
     Done,
 }
 
@@ -82,6 +79,8 @@ pub(super) enum End {
     Lost(String),
     /// The client sent DISCONNECT.
     Disconnected(ReasonCode),
+    /// The client broke a rule of the transport, which says so itself.
+    Broken(String),
     /// The client broke a rule, or the broker wants it gone: say so.
     Closed(Violation),
     /// A client id that another connection claimed before this one had its session.
@@ -97,18 +96,14 @@ enum Progress {
 
 /// Turns of one poll before other tasks get theirs.
 const TURNS_MAX: u32 = 8;
-/// How long a closed connection may take to close its own side.
-const LINGER: Duration = Duration::from_secs(1);
-/// How much of what a closed connection still sends is read and thrown away.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Without a session nobody can signal this task: it looks for the broker's end itself.
 const STOP_CHECK: Duration = Duration::from_millis(500);
 
 impl Driver {
-    pub(super) fn new(stream: Stream, peer: Peer, shared: Arc<Shared>, listener: Arc<ListenerContext>) -> Self {
-        let now = shared.clock.now();
-        let connection = Connection::new(listener.settings.load_full(), now, listener.connect_timeout);
-        shared.sockets.fetch_add(1, Relaxed);
+    pub(super) fn new(stream: Stream, peer: Peer, place: Place) -> Self {
+        let (shared, listener) = (Arc::clone(&place.shared), Arc::clone(&place.listener));
+        // The deadline of CONNECT counts from accept: handshakes do not stretch it.
+        let connection = Connection::new(listener.settings.load_full(), place.accepted_at, listener.connect_timeout);
         Driver {
             alarm: Alarm::new(&shared.clock),
             stream,
@@ -119,6 +114,7 @@ impl Driver {
             stage: Stage::Connecting,
             partial: Vec::new(),
             unsent: None,
+            _place: place,
         }
     }
 
@@ -139,7 +135,7 @@ impl Driver {
 
     /// Looks at everything once.
     fn turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
-        if let Stage::Lingering { .. } = self.stage {
+        if let Stage::Lingering(_) = self.stage {
             return self.linger(cx, turn);
         }
         match self.work(cx, turn) {
@@ -185,47 +181,6 @@ impl Driver {
         }
         Ok(())
     }
-
-    /// Ends the connection: what is to be said goes out in one write, the session is let go, the socket lingers.
-    fn end(&mut self, cx: &mut Context<'_>, end: End, turn: &mut Turn) -> Progress {
-        // Acknowledgements of what came before a DISCONNECT are due as well.
-        let lingers = matches!(end, End::Closed(_) | End::Disconnected(_));
-        if let End::Closed(violation) = &end {
-            self.connection.close(violation, &mut turn.out);
-        }
-        self.release(&end, turn);
-        if lingers && self.write_last(cx, turn) {
-            let until = turn.batch.now.after(LINGER);
-            self.stage = Stage::Lingering { until, bytes_left: LINGER_BYTES_MAX };
-        } else {
-            self.stage = Stage::Done;
-        }
-        Progress::Some
-    }
-
-    /// Reads and throws away until the client has closed.
-    fn linger(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
-        let Stage::Lingering { until, bytes_left } = &mut self.stage else { return Progress::None };
-        let mut buf = ReadBuf::new(&mut turn.scratch);
-        let over = match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) => {
-                let n = buf.filled().len();
-                *bytes_left = bytes_left.saturating_sub(n);
-                n == 0 || *bytes_left == 0
-            }
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => {
-                if self.alarm.poll(*until, cx).is_pending() {
-                    return Progress::None;
-                }
-                true
-            }
-        };
-        if over {
-            self.stage = Stage::Done;
-        }
-        Progress::Some
-    }
 }
 
 impl Future for Driver {
@@ -240,13 +195,11 @@ impl Future for Driver {
 impl Drop for Driver {
     /// A session that nobody has let go (the runtime is being dropped, or a panic) is parked, never lost.
     fn drop(&mut self) {
-        if let Stage::Attached(_) | Stage::Claiming(_) = self.stage {
+        if matches!(self.stage, Stage::Attached(_) | Stage::Claiming(_)) || self.unsent.is_some() {
             let mut turn = Turn::default();
             turn.begin(self.shared.clock.now());
             self.release(&End::Lost("the connection's task ended".into()), &mut turn);
             turn.finish(&self.shared);
         }
-        self.shared.sockets.fetch_sub(1, Relaxed);
-        self.listener.connections.fetch_sub(1, Relaxed);
     }
 }

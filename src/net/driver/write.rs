@@ -25,7 +25,7 @@ const SLICES_MAX: usize = 64;
 
 enum Wrote {
     All,
-    /// So many bytes in all, then the socket had no room.
+    /// So many bytes in all, then the socket had no room; maybe all, but not yet handed to the kernel.
     Part(usize),
 }
 
@@ -55,9 +55,10 @@ impl Driver {
 
     fn flush_unsent(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
         let Some(unsent) = &mut self.unsent else { return Ok(()) };
+        let taken = self.stream.bytes_taken();
         let (wrote, bytes) = write_all(&mut self.stream, cx, &unsent.out, unsent.written).map_err(lost)?;
         turn.batch.counts.bytes_sent += bytes as u64;
-        if bytes > 0 {
+        if bytes > 0 || self.stream.bytes_taken() != taken {
             unsent.since = turn.batch.now;
         }
         match wrote {
@@ -70,14 +71,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    /// The last words of a connection: one attempt, no wait. False when the socket did not take all of it.
-    pub(super) fn write_last(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
-        let _ = self.flush_turn(cx, turn);
-        let sent = self.unsent.is_none();
-        self.count_lost_qos0(turn);
-        sent && Pin::new(&mut self.stream).poll_shutdown(cx).is_ready()
     }
 
     /// QoS 0 messages that the kernel has not taken are not delivered.
@@ -116,6 +109,8 @@ fn write_all(
     }
     match Pin::new(stream).poll_flush(cx) {
         Poll::Ready(Err(error)) => Err(error),
-        _ => Ok((Wrote::All, written - from)),
+        Poll::Ready(Ok(())) => Ok((Wrote::All, written - from)),
+        // TLS has taken it, the kernel has not.
+        Poll::Pending => Ok((Wrote::Part(written), written - from)),
     }
 }

@@ -1,0 +1,107 @@
+//! How a connection ends: the last words, letting go of the session, and waiting for the client to close too.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::turn::Turn;
+use super::{Driver, End, Progress, Stage};
+use crate::message::BrokerTime;
+
+/// A connection without a session: until what was said last is out, and then until the client has closed its side, for
+/// closing with its bytes unread would destroy what is on its way to it.
+pub(super) struct Lingering {
+    until: BrokerTime,
+    bytes_left: usize,
+    /// Everything is with the kernel, the end of the stream too.
+    has_spoken: bool,
+}
+
+/// How long the last words may take, and the client to close its own side.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much of what a closed connection still sends is read and thrown away.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+impl Driver {
+    /// Ends the connection: the session is let go now, what is to be said has a little time.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>, end: End, turn: &mut Turn) -> Progress {
+        if let End::Closed(violation) = &end {
+            self.connection.close(violation, &mut turn.out);
+        }
+        self.release(&end, turn);
+        // Acknowledgements of what came before a DISCONNECT are due as well.
+        let speaks = matches!(end, End::Closed(_) | End::Disconnected(_) | End::Broken(_));
+        let is_writable = speaks && self.flush_turn(cx, turn).is_ok();
+        if is_writable || self.stream.says_farewell() {
+            let until = turn.batch.now.after(LINGER);
+            self.stage = Stage::Lingering(Lingering { until, bytes_left: LINGER_BYTES_MAX, has_spoken: false });
+        } else {
+            self.finish(turn);
+        }
+        Progress::Some
+    }
+
+    /// Writes what is left, then reads and throws away until the client has closed.
+    pub(super) fn linger(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
+        match self.poll_linger(cx, turn) {
+            Poll::Ready(()) => self.finish(turn),
+            Poll::Pending => {
+                let Stage::Lingering(Lingering { until, .. }) = &self.stage else { return Progress::None };
+                if self.alarm.poll(*until, cx).is_pending() {
+                    return Progress::None;
+                }
+                self.finish(turn);
+            }
+        }
+        Progress::Some
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+        let spoken = self.poll_last_words(cx, turn);
+        if let Poll::Ready(Err(_)) = spoken {
+            return Poll::Ready(());
+        }
+        // A client that is busy writing reads only when it has got rid of that.
+        let heard = self.poll_discard(cx, turn);
+        ready!(spoken).ok();
+        heard
+    }
+
+    fn poll_last_words(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<Result<(), End>> {
+        self.flush_turn(cx, turn)?;
+        if self.unsent.is_some() {
+            return Poll::Pending;
+        }
+        let Stage::Lingering(lingering) = &mut self.stage else { return Poll::Ready(Ok(())) };
+        if !lingering.has_spoken {
+            let shut = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            shut.map_err(|error| End::Lost(error.to_string()))?;
+            lingering.has_spoken = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the client has closed, or will not stop talking.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+        loop {
+            let Stage::Lingering(lingering) = &mut self.stage else { return Poll::Ready(()) };
+            if lingering.bytes_left == 0 {
+                return Poll::Ready(());
+            }
+            let mut buf = ReadBuf::new(&mut turn.scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            let n = buf.filled().len();
+            lingering.bytes_left = lingering.bytes_left.saturating_sub(n);
+            if read.is_err() || n == 0 {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn finish(&mut self, turn: &mut Turn) {
+        self.count_lost_qos0(turn);
+        self.stage = Stage::Done;
+    }
+}

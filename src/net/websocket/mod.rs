@@ -1,0 +1,287 @@
+//! WebSocket as a byte stream: every write is one binary frame, every binary frame's payload is bytes to read.
+//!
+//! No frame is ever held as a whole, in either direction. A write hands its payload on with a header before it; what the
+//! socket does not take of it now belongs to the same frame later. Of control frames at most two wait, so a client that
+//! pings and never reads gains nothing.
+
+mod frame;
+mod upgrade;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use self::frame::{End, FrameDecoder, FrameError};
+use self::frame::{OPCODE_CLOSE, OPCODE_PONG, encode_control, encode_head};
+pub use self::upgrade::{Accepted, Refusal, Upgrade, UpgradeRules, upgrade};
+
+/// Nothing went wrong below MQTT (section 7.4.1).
+const CLOSE_NORMAL: u16 = 1000;
+/// Slices of one write, the frame's header included.
+const SLICES_MAX: usize = 65;
+
+/// The frames of one client over an upgraded connection.
+pub(super) struct WebSocket<S> {
+    inner: S,
+    decoder: FrameDecoder,
+    /// What came together with the request.
+    early: Vec<u8>,
+    /// The frame that is being written: what of its header is still to go ...
+    head: [u8; 10],
+    head_from: u8,
+    head_len: u8,
+    /// ... and how much payload the header has promised.
+    payload_left: usize,
+    control: ControlFrames,
+    /// Something was written that the layer below may still hold.
+    flush_due: bool,
+}
+
+/// Encoded control frames on their way out: one that has begun, and the latest after it.
+#[derive(Default)]
+struct ControlFrames {
+    bytes: Vec<u8>,
+    written: usize,
+    /// After a close frame nothing follows.
+    closed: bool,
+}
+
+impl ControlFrames {
+    fn put(&mut self, opcode: u8, payload: &[u8]) {
+        if self.closed {
+            return;
+        }
+        let begun = match self.bytes.get(1) {
+            Some(length) if self.written > 0 => 2 + usize::from(*length),
+            _ => 0,
+        };
+        self.bytes.truncate(begun);
+        encode_control(opcode, payload, &mut self.bytes);
+        self.closed = opcode == OPCODE_CLOSE;
+    }
+
+    fn on_written(&mut self, n: usize) {
+        self.written += n;
+        if let Some(length) = self.bytes.get(1).map(|length| 2 + usize::from(*length))
+            && self.written >= length
+        {
+            self.bytes.drain(..length);
+            self.written -= length;
+        }
+    }
+}
+
+impl<S> WebSocket<S> {
+    /// `early`: bytes that were read behind the request.
+    pub(super) fn new(inner: S, frame_bytes_max: u64, early: Vec<u8>) -> Self {
+        WebSocket {
+            inner,
+            decoder: FrameDecoder::new(frame_bytes_max),
+            early,
+            head: [0; 10],
+            head_from: 0,
+            head_len: 0,
+            payload_left: 0,
+            control: ControlFrames::default(),
+            flush_due: false,
+        }
+    }
+
+    pub(super) fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// Takes bytes from the front of a read and leaves the payload of data frames in it.
+    fn decode(&mut self, bytes: &mut [u8]) -> usize {
+        let payload = self.decoder.decode(bytes);
+        if let Some(ping) = self.decoder.take_ping() {
+            self.control.put(OPCODE_PONG, &ping);
+        }
+        payload
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Hands control frames on, unless a data frame has begun: they wait for its end.
+    fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.payload_left > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.control.bytes.is_empty() {
+            let rest = &self.control.bytes[self.control.written..];
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.control.on_written(n),
+            }
+            self.flush_due = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Answers pings even when there is nothing else to write.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Poll::Ready(Err(error)) = self.poll_control(cx) {
+            return Err(error);
+        }
+        if self.flush_due {
+            match Pin::new(&mut self.inner).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.flush_due = false,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What a client still sends after a broken frame is read and thrown away.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let from = buf.filled().len();
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+            if buf.filled().len() == from {
+                return Poll::Ready(Ok(()));
+            }
+            buf.set_filled(from);
+        }
+    }
+
+    /// Reads once; how much payload that brought.
+    fn poll_payload(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Payload>> {
+        let from = buf.filled().len();
+        if self.early.is_empty() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        } else {
+            let n = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..n]);
+            self.early.drain(..n);
+        }
+        let read = &mut buf.filled_mut()[from..];
+        if read.is_empty() {
+            return Poll::Ready(Ok(Payload::EndOfStream));
+        }
+        let payload = self.decode(read);
+        buf.set_filled(from + payload);
+        Poll::Ready(Ok(if payload > 0 { Payload::Some } else { Payload::None }))
+    }
+
+    /// The write that goes below: what is left of the header, and as much of `slices` as the frame has promised.
+    fn poll_frame(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut out = [IoSlice::new(&[]); SLICES_MAX];
+        out[0] = IoSlice::new(&self.head[usize::from(self.head_from)..usize::from(self.head_len)]);
+        let mut left = self.payload_left;
+        let mut filled = 1;
+        for (slot, slice) in out[1..].iter_mut().zip(slices) {
+            let n = slice.len().min(left);
+            *slot = IoSlice::new(&slice[..n]);
+            left -= n;
+            filled += 1;
+        }
+        Pin::new(&mut self.inner).poll_write_vectored(cx, &out[..filled])
+    }
+
+    /// Begins a frame of all of `slices` when none has begun.
+    fn begin_frame(&mut self, slices: &[IoSlice<'_>]) {
+        if self.payload_left == 0 {
+            self.payload_left = slices.iter().take(SLICES_MAX - 1).map(|slice| slice.len()).sum();
+            self.head_from = 0;
+            self.head_len = encode_head(self.payload_left, &mut self.head) as u8;
+        }
+    }
+
+    /// Returns how much of `n` written bytes was payload.
+    fn on_written(&mut self, n: usize) -> usize {
+        self.flush_due = true;
+        let of_head = n.min(usize::from(self.head_len - self.head_from));
+        self.head_from += of_head as u8;
+        self.payload_left -= n - of_head;
+        n - of_head
+    }
+}
+
+enum Payload {
+    Some,
+    None,
+    EndOfStream,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let websocket = self.get_mut();
+        loop {
+            websocket.poll_answer(cx)?;
+            match websocket.decoder.end() {
+                None => {}
+                Some(End::Closed(code)) => {
+                    websocket.control.put(OPCODE_CLOSE, &code.unwrap_or(CLOSE_NORMAL).to_be_bytes());
+                    return Poll::Ready(Ok(()));
+                }
+                Some(End::Failed(_)) if websocket.control.closed => return websocket.poll_drain(cx, buf),
+                Some(End::Failed(error)) => {
+                    websocket.control.put(OPCODE_CLOSE, &error.close_code().to_be_bytes());
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                }
+            }
+            match ready!(websocket.poll_payload(cx, buf))? {
+                Payload::None => {}
+                Payload::Some => {
+                    websocket.poll_answer(cx)?;
+                    return Poll::Ready(Ok(()));
+                }
+                Payload::EndOfStream => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// Whoever got `Pending`, or less than it offered, has to offer the same bytes again: they are promised.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let websocket = self.get_mut();
+        ready!(websocket.poll_control(cx))?;
+        if websocket.control.closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        websocket.begin_frame(slices);
+        while websocket.payload_left > 0 {
+            let n = ready!(websocket.poll_frame(cx, slices))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let payload = websocket.on_written(n);
+            if payload > 0 {
+                return Poll::Ready(Ok(payload));
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let websocket = self.get_mut();
+        ready!(websocket.poll_control(cx))?;
+        ready!(Pin::new(&mut websocket.inner).poll_flush(cx))?;
+        websocket.flush_due = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says close, unless a frame has begun that will not end any more.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let websocket = self.get_mut();
+        websocket.control.put(OPCODE_CLOSE, &CLOSE_NORMAL.to_be_bytes());
+        ready!(websocket.poll_control(cx))?;
+        Pin::new(&mut websocket.inner).poll_shutdown(cx)
+    }
+}
