@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::error::{DecodeErrorKind, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 use super::property::PropertyReader;
 use super::reader::{Read, Reader};
 use super::writer::{Sink, WriteProperties};
@@ -47,12 +47,12 @@ impl<'a> ConnAck<'a> {
             0 => false,
             1 => true,
             // [MQTT-3.2.2-1]
-            _ => return Err(Fault { kind: DecodeErrorKind::ReservedConnAckFlags, offset: reader.offset() - 1 }),
+            _ => return Err(DecodeError::at(DecodeErrorKind::ReservedConnAckFlags, reader.offset() - 1)),
         };
         let offset = reader.offset();
         let reason_code = read_reason_code(reader, version)?;
         if session_present && reason_code != ReasonCode::Success {
-            return Err(Fault { kind: DecodeErrorKind::SessionPresentOnRefusal, offset }); // [MQTT-3.2.2-6]
+            return Err(DecodeError::at(DecodeErrorKind::SessionPresentOnRefusal, offset)); // [MQTT-3.2.2-6]
         }
         let properties = match version {
             ProtocolVersion::V5 => ConnAckProperties::decode(reader)?,
@@ -79,7 +79,7 @@ fn read_reason_code(reader: &mut Reader<'_>, version: ProtocolVersion) -> Read<R
     let offset = reader.offset();
     let code = reader.u8()?;
     let kind = DecodeErrorKind::ReasonCodeNotAllowed(code);
-    ReasonCode::from_connect_return_code(code).ok_or(Fault { kind, offset })
+    ReasonCode::from_connect_return_code(code).ok_or(DecodeError::at(kind, offset))
 }
 
 impl<'a> ConnAckProperties<'a> {

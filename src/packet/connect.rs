@@ -2,7 +2,7 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::error::{DecodeErrorKind, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 use super::property::PropertyReader;
 use super::reader::{Read, Reader};
 use super::writer::{Sink, WriteProperties};
@@ -77,7 +77,7 @@ impl<'a> Connect<'a> {
             ProtocolVersion::V5 => ConnectProperties::decode(reader)?,
             _ => ConnectProperties::default(),
         };
-        // [MQTT-3.1.3-1] [MQTT-3.1.3-3] [MQTT-3.1.3-4]
+        // [MQTT-3.1.3-1] [MQTT-3.1.3-3] [MQTT-3.1.3-4] [MQTT-3.1.3-5]
         let client_id = reader.string()?;
         let will = flags.will.map(|(qos, retain)| Will::decode(reader, protocol, qos, retain)).transpose()?;
         let user_name = flags.credential(FLAG_USER_NAME, protocol, reader, Reader::string)?; // [MQTT-3.1.3-12]
@@ -150,9 +150,9 @@ fn read_protocol(reader: &mut Reader<'_>) -> Read<(ProtocolVersion, bool)> {
         (b"MQIsdp", 3) => Ok((ProtocolVersion::V3, false)),
         (b"MQIsdp", 0x83) => Ok((ProtocolVersion::V3, true)),
         // [MQTT-3.1.2-2]
-        (b"MQTT" | b"MQIsdp", _) => Err(Fault { kind: DecodeErrorKind::UnsupportedProtocolVersion { level }, offset }),
+        (b"MQTT" | b"MQIsdp", _) => Err(DecodeError::at(DecodeErrorKind::UnsupportedProtocolVersion { level }, offset)),
         // [MQTT-3.1.2-1]
-        _ => Err(Fault { kind: DecodeErrorKind::UnknownProtocolName { level }, offset: name_offset }),
+        _ => Err(DecodeError::at(DecodeErrorKind::UnknownProtocolName { level }, name_offset)),
     }
 }
 
@@ -178,12 +178,12 @@ impl ConnectFlags {
         };
         match check() {
             Ok(will) => Ok(ConnectFlags { bits, will }),
-            Err(kind) => Err(Fault { kind, offset }),
+            Err(kind) => Err(DecodeError::at(kind, offset)),
         }
     }
 
-    /// A field that is there when its flag is set ([MQTT-3.1.2-16] to [MQTT-3.1.2-19]). In MQTT 3.1 the packet's length
-    /// decides: a flagged field that it leaves no room for is absent (section 3.1 of MQTT 3.1).
+    /// A field that is there exactly when its flag is set. In MQTT 3.1 the packet's length decides: a flagged field that
+    /// it leaves no room for is absent (section 3.1 of MQTT 3.1).
     fn credential<'a, T>(
         &self,
         flag: u8,
@@ -194,7 +194,7 @@ impl ConnectFlags {
         if self.bits & flag == 0 || (version == ProtocolVersion::V3 && reader.is_empty()) {
             return Ok(None);
         }
-        read(reader).map(Some)
+        read(reader).map(Some) // [MQTT-3.1.2-16] [MQTT-3.1.2-17] [MQTT-3.1.2-18] [MQTT-3.1.2-19]
     }
 }
 

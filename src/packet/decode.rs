@@ -1,6 +1,6 @@
 //! Finds the next packet in a buffer and reads it: the fixed header (section 2.1) here, the rest in the packet's file.
 
-use super::error::{DecodeErrorKind, Fault};
+use super::error::DecodeErrorKind;
 use super::reader::{Read, Reader};
 use super::{
     Ack, Auth, ConnAck, Connect, DecodeError, Disconnect, Packet, PacketType, ProtocolVersion, Publish, Sender, SubAck,
@@ -48,16 +48,17 @@ impl Decoder {
         let Some(&first) = buf.first() else {
             return Ok(Decoded::Incomplete { needed: 2 });
         };
-        let mut version = self.connected.then_some(self.version);
-        let error = |packet_type, version, Fault { kind, offset }| DecodeError { kind, packet_type, offset, version };
-        let Some(packet_type) = PacketType::from_bits(first >> 4) else {
-            return Err(error(None, version, Fault { kind: DecodeErrorKind::UnknownPacketType(0), offset: 0 }));
+        let packet_type = PacketType::from_bits(first >> 4);
+        // A CONNECT says its own.
+        let mut version = Some(self.version).filter(|_| self.connected && packet_type != Some(PacketType::Connect));
+        let mut decoded = match packet_type {
+            Some(packet_type) => self.decode_packet(buf, Header { packet_type, flags: first & 0x0F }, &mut version),
+            None => Err(DecodeError::at(DecodeErrorKind::UnknownPacketType(0), 0)),
         };
-        if packet_type == PacketType::Connect {
-            version = None;
+        if let Err(error) = &mut decoded {
+            (error.packet_type, error.version) = (packet_type, version);
         }
-        let header = Header { packet_type, flags: first & 0x0F };
-        self.decode_packet(buf, header, &mut version).map_err(|fault| error(Some(packet_type), version, fault))
+        decoded
     }
 
     fn decode_packet<'a>(
@@ -66,16 +67,16 @@ impl Decoder {
         header: Header,
         version: &mut Option<ProtocolVersion>,
     ) -> Read<Decoded<'a>> {
-        self.check_header(header).map_err(|kind| Fault { kind, offset: 0 })?;
+        self.check_header(header).map_err(|kind| DecodeError::at(kind, 0))?;
         let (remaining, header_len) = match varint::decode(&buf[1..]) {
             varint::Decoded::Value { value, len } => (value, 1 + len),
             varint::Decoded::Incomplete => return Ok(Decoded::Incomplete { needed: buf.len() + 1 }),
             varint::Decoded::TooLong => {
-                return Err(Fault { kind: DecodeErrorKind::VariableByteIntegerTooLong, offset: 1 });
+                return Err(DecodeError::at(DecodeErrorKind::VariableByteIntegerTooLong, 1));
             }
             // [MQTT-1.5.5-1]
             varint::Decoded::NotMinimal => {
-                return Err(Fault { kind: DecodeErrorKind::VariableByteIntegerNotMinimal, offset: 1 });
+                return Err(DecodeError::at(DecodeErrorKind::VariableByteIntegerNotMinimal, 1));
             }
         };
         let len = header_len + remaining as usize;
@@ -85,7 +86,7 @@ impl Decoder {
         };
         let mut reader = Reader::new(bytes, header_len);
         let packet = self.decode_body(&mut reader, header, version)?;
-        reader.finish()?;
+        reader.finish()?; // [MQTT-3.1.4-1]
         Ok(Decoded::Packet { packet, len })
     }
 
@@ -120,7 +121,7 @@ impl Decoder {
         let size = u32::try_from(len).unwrap_or(u32::MAX);
         if size > self.maximum_packet_size {
             let kind = DecodeErrorKind::PacketTooLarge { size, maximum: self.maximum_packet_size };
-            return Err(Fault { kind, offset: 1 });
+            return Err(DecodeError::at(kind, 1));
         }
         Ok(())
     }

@@ -18,6 +18,11 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
+    /// Of which packet and in which version is for the decoder to add.
+    pub(super) fn at(kind: DecodeErrorKind, offset: usize) -> DecodeError {
+        DecodeError { kind, packet_type: None, offset, version: None }
+    }
+
     /// What a DISCONNECT (or CONNACK) that answers this error says.
     pub fn reason_code(&self) -> ReasonCode {
         self.kind.reason_code()
@@ -151,11 +156,4 @@ impl DecodeErrorKind {
             _ => ReasonCode::MalformedPacket,
         }
     }
-}
-
-/// An error before the decoder has said of which packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub kind: DecodeErrorKind,
-    pub offset: usize,
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::error::{DecodeErrorKind, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 use super::reader::{Read, Reader};
 use super::writer::Sink;
 use super::{QoS, UserProperties};
@@ -215,7 +215,7 @@ fn boolean(id: PropertyId, reader: &mut Reader<'_>) -> Read<bool> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(Fault { kind: DecodeErrorKind::PropertyValue(id), offset }),
+        _ => Err(DecodeError::at(DecodeErrorKind::PropertyValue(id), offset)),
     }
 }
 
@@ -225,18 +225,18 @@ fn maximum_qos(reader: &mut Reader<'_>) -> Read<QoS> {
 
 fn not_zero<'a, T>(id: PropertyId, reader: &mut Reader<'a>, read: fn(&mut Reader<'a>) -> Read<Option<T>>) -> Read<T> {
     let offset = reader.offset();
-    read(reader)?.ok_or(Fault { kind: DecodeErrorKind::PropertyValue(id), offset })
+    read(reader)?.ok_or(DecodeError::at(DecodeErrorKind::PropertyValue(id), offset))
 }
 
 fn topic_alias(reader: &mut Reader<'_>) -> Read<NonZeroU16> {
     let offset = reader.offset();
-    reader.non_zero_u16()?.ok_or(Fault { kind: DecodeErrorKind::TopicAliasZero, offset }) // [MQTT-3.3.2-8]
+    reader.non_zero_u16()?.ok_or(DecodeError::at(DecodeErrorKind::TopicAliasZero, offset)) // [MQTT-3.3.2-8]
 }
 
 fn subscription_identifier(reader: &mut Reader<'_>) -> Read<NonZeroU32> {
     let offset = reader.offset();
     let kind = DecodeErrorKind::PropertyValue(PropertyId::SubscriptionIdentifier);
-    NonZeroU32::new(reader.varint()?).ok_or(Fault { kind, offset })
+    NonZeroU32::new(reader.varint()?).ok_or(DecodeError::at(kind, offset))
 }
 
 /// Reads the properties of one packet in order and refuses a second one of a kind that may be there once.
@@ -297,7 +297,7 @@ impl<'a> PropertyReader<'a> {
 
     /// An error of the property that was read last.
     pub fn fault<T>(&self, kind: DecodeErrorKind) -> Read<T> {
-        Err(Fault { kind, offset: self.start })
+        Err(DecodeError::at(kind, self.start))
     }
 }
 

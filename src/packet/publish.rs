@@ -3,11 +3,11 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::error::{DecodeErrorKind, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 use super::property::PropertyReader;
 use super::reader::{Read, Reader};
 use super::writer::Sink;
-use super::{DecodeError, PacketId, Properties, Property, PropertyId, ProtocolVersion, QoS, Sender, UserProperties};
+use super::{PacketId, Properties, Property, PropertyId, ProtocolVersion, QoS, Sender, UserProperties};
 
 /// PUBLISH (section 3.3).
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +85,7 @@ impl<'a> Publish<'a> {
         version: ProtocolVersion,
         sender: Sender,
     ) -> Read<Publish<'a>> {
-        let (dup, qos) = check_flags(flags).map_err(|kind| Fault { kind, offset: 0 })?;
+        let (dup, qos) = check_flags(flags).map_err(|kind| DecodeError::at(kind, 0))?;
         let topic_offset = reader.offset();
         let topic = reader.topic_name()?; // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
         let packet_id = match qos {
@@ -97,7 +97,7 @@ impl<'a> Publish<'a> {
             _ => PublishProperties::default(),
         };
         if topic.is_empty() && properties.topic_alias.is_none() {
-            return Err(Fault { kind: no_topic(version), offset: topic_offset });
+            return Err(DecodeError::at(no_topic(version), topic_offset));
         }
         let retain = flags & FLAG_RETAIN != 0;
         Ok(Publish { dup, qos, retain, topic, packet_id, properties, payload: reader.rest() })
@@ -129,7 +129,6 @@ impl<'a> PublishProperties<'a> {
     pub fn decode(raw: &'a [u8], sender: Sender) -> Result<PublishProperties<'a>, DecodeError> {
         PublishProperties::decode_from(PropertyReader::over(Reader::new(raw, 0)), Some(sender))
             .map(|(properties, _)| properties)
-            .map_err(|Fault { kind, offset }| DecodeError { kind, packet_type: None, offset, version: None })
     }
 
     /// The will properties of a CONNECT, and the will delay interval among them.
@@ -166,7 +165,7 @@ impl<'a> PublishProperties<'a> {
         Ok((it, will_delay_interval))
     }
 
-    /// Appends what every receiver gets: in order, unaltered.
+    /// Appends what every receiver gets: in order ([MQTT-3.1.3-10], [MQTT-3.3.2-18]), unaltered.
     pub fn forward_into(&self, out: &mut Vec<u8>) {
         if self.raw_is_forward {
             out.extend_from_slice(self.raw);

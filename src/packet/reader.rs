@@ -2,11 +2,11 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::error::{DecodeErrorKind, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 use super::{PacketId, PacketType, ReasonCode, Sender, varint};
 use crate::topic::{ParsedFilter, TopicError, check_topic_name};
 
-pub(super) type Read<T> = Result<T, Fault>;
+pub(super) type Read<T> = Result<T, DecodeError>;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn fault<T>(&self, kind: DecodeErrorKind) -> Read<T> {
-        Err(Fault { kind, offset: self.offset })
+        Err(DecodeError::at(kind, self.offset))
     }
 
     /// Everything that is left.
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
     pub fn packet_id(&mut self) -> Read<PacketId> {
         let offset = self.offset;
         // [MQTT-2.2.1-3] [MQTT-2.2.1-4]
-        NonZeroU16::new(self.u16()?).ok_or(Fault { kind: DecodeErrorKind::PacketIdZero, offset })
+        NonZeroU16::new(self.u16()?).ok_or(DecodeError::at(DecodeErrorKind::PacketIdZero, offset))
     }
 
     #[inline]
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
         let offset = self.offset;
         let text = self.utf8()?;
         if memchr::memchr(0, text.as_bytes()).is_some() {
-            return Err(Fault { kind: DecodeErrorKind::NullCharacter, offset }); // [MQTT-1.5.4-2]
+            return Err(DecodeError::at(DecodeErrorKind::NullCharacter, offset)); // [MQTT-1.5.4-2]
         }
         Ok(text)
     }
@@ -136,13 +136,13 @@ impl<'a> Reader<'a> {
             Err(TopicError::NullCharacter { .. }) => DecodeErrorKind::NullCharacter, // [MQTT-4.7.3-2]
             Err(_) => DecodeErrorKind::TopicNameWildcard,                            // [MQTT-4.7.0-1]
         };
-        Err(Fault { kind, offset })
+        Err(DecodeError::at(kind, offset))
     }
 
     pub fn non_empty_topic_name(&mut self) -> Read<&'a str> {
         let offset = self.offset;
         match self.topic_name()? {
-            "" => Err(Fault { kind: DecodeErrorKind::TopicNameEmpty, offset }), // [MQTT-4.7.3-1]
+            "" => Err(DecodeError::at(DecodeErrorKind::TopicNameEmpty, offset)), // [MQTT-4.7.3-1]
             topic => Ok(topic),
         }
     }
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         let offset = self.offset;
         let text = self.string()?;
         // [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-4.8.2-1] [MQTT-4.8.2-2]
-        ParsedFilter::parse(text).map_err(|error| Fault { kind: DecodeErrorKind::TopicFilterInvalid(error), offset })
+        ParsedFilter::parse(text).map_err(|error| DecodeError::at(DecodeErrorKind::TopicFilterInvalid(error), offset))
     }
 
     /// A reason code that this packet from this sender may have.
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         let offset = self.offset;
         let byte = self.u8()?;
         let code = ReasonCode::from_u8(byte).filter(|code| code.belongs_to(packet_type, sender));
-        code.ok_or(Fault { kind: DecodeErrorKind::ReasonCodeNotAllowed(byte), offset })
+        code.ok_or(DecodeError::at(DecodeErrorKind::ReasonCodeNotAllowed(byte), offset))
     }
 
     /// Nothing is stripped, a byte order mark neither ([MQTT-1.5.4-3]).
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         let offset = self.offset;
         let bytes = self.binary()?;
         // [MQTT-1.5.4-1]
-        simdutf8::basic::from_utf8(bytes).map_err(|_| Fault { kind: DecodeErrorKind::InvalidUtf8, offset })
+        simdutf8::basic::from_utf8(bytes).map_err(|_| DecodeError::at(DecodeErrorKind::InvalidUtf8, offset))
     }
 
     /// The property length and a reader of exactly that many bytes.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use super::error::{DecodeErrorKind, Fault};
+use super::error::{DecodeError, DecodeErrorKind};
 use super::property::PropertyReader;
 use super::reader::{Read, Reader};
 use super::writer::{Sink, WriteProperties};
@@ -103,9 +103,9 @@ impl<'a> SubscribeFilters<'a> {
         while !reader.is_empty() {
             let shared = reader.topic_filter()?.share.is_some(); // [MQTT-3.8.3-1]
             let offset = reader.offset();
-            let options = options_from_bits(reader.u8()?, version).map_err(|kind| Fault { kind, offset })?;
+            let options = options_from_bits(reader.u8()?, version).map_err(|kind| DecodeError::at(kind, offset))?;
             if shared && options.no_local {
-                return Err(Fault { kind: DecodeErrorKind::NoLocalOnSharedSubscription, offset }); // [MQTT-3.8.3-4]
+                return Err(DecodeError::at(DecodeErrorKind::NoLocalOnSharedSubscription, offset)); // [MQTT-3.8.3-4]
             }
         }
         Ok(SubscribeFilters { source: Source::Wire(wire) })
@@ -155,7 +155,7 @@ fn options_from_bits(bits: u8, version: ProtocolVersion) -> Result<SubscribeOpti
     };
     Ok(SubscribeOptions {
         qos: QoS::from_bits(bits & 0b11).ok_or(DecodeErrorKind::SubscriptionQoS3)?,
-        no_local: bits & OPTION_NO_LOCAL != 0,
+        no_local: bits & OPTION_NO_LOCAL != 0, // [MQTT-3.8.3-3]
         retain_as_published: bits & OPTION_RETAIN_AS_PUBLISHED != 0,
         retain_handling,
     })

@@ -10,6 +10,7 @@ pub fn rows(rows: &mut Rows) {
     flags_refused(rows);
     topics_refused(rows);
     properties(rows);
+    many_properties(rows);
     properties_refused(rows);
 }
 
@@ -93,6 +94,13 @@ fn plain(rows: &mut Rows) {
         Client,
         "30 C8 01 \"a/b\" 61*195",
         packet(|it| it.payload = &[b'a'; 195]),
+    );
+    rows.packet(
+        "a topic of 65,536 levels, all empty",
+        OLD,
+        Client,
+        "30 ~ FF FF 2F*65535 'hi'",
+        packet(|it| it.topic = std::str::from_utf8(leaked("2F*65535")).expect("slashes")),
     );
     rows.packet("a topic of 65,535 bytes", NEW, Client, "30 ~ FF FF 61*65535 [] 'hi'", {
         let topic: &str = Box::leak("a".repeat(65_535).into_boxed_str());
@@ -252,6 +260,15 @@ fn properties(rows: &mut Rows) {
             };
         }),
     );
+}
+
+fn many_properties(rows: &mut Rows) {
+    let block = "26 \"k\" \"v\" ".repeat(10_000);
+    with_block(rows, "10,000 user properties", Client, &block, |_| {});
+    let block = "0B 01 ".repeat(10_000);
+    with_block(rows, "10,000 subscription identifiers", Server, &block, |it| {
+        (it.raw_is_forward, it.subscription_identifiers) = (false, 10_000);
+    });
 }
 
 fn properties_refused(rows: &mut Rows) {
