@@ -72,9 +72,13 @@ fn splice(line: &mut String, random: &mut StdRng) {
     line.replace_range(start..*end, PIECES.choose(random).unwrap());
 }
 
-fn check(text: &str, seed: u64) {
+/// Whether the text was accepted.
+fn check(text: &str, seed: u64) -> bool {
     match Config::parse("m", text) {
-        Ok(config) => assert!(config.listeners.iter().all(is_safe), "seed {seed}: {text}"),
+        Ok(config) => {
+            assert!(config.listeners.iter().all(is_safe), "seed {seed}: {text}");
+            true
+        }
         Err(ConfigError::Invalid(problems)) => {
             assert!(!problems.is_empty());
             let lines = text.lines().count().max(1) + 1;
@@ -83,6 +87,7 @@ fn check(text: &str, seed: u64) {
                 let Origin::File { line, .. } = problem.origin else { panic!("seed {seed}: {problem} in {text}") };
                 assert!(in_text(line), "seed {seed}: {problem}");
             }
+            false
         }
         Err(other) => panic!("seed {seed}: {other}"),
     }
@@ -96,9 +101,8 @@ fn is_safe(listener: &ListenerConfig) -> bool {
 
 #[test]
 fn damaged_configurations_are_safe_or_refused_with_a_place() {
-    for seed in 0..2_000 {
-        check(&damaged(&mut StdRng::seed_from_u64(seed)), seed);
-    }
+    let accepted = (0..2_000).filter(|&seed| check(&damaged(&mut StdRng::seed_from_u64(seed)), seed)).count();
+    assert!((50..1_950).contains(&accepted), "{accepted} accepted: the damage is too much or too little");
 }
 
 #[test]
