@@ -50,6 +50,11 @@ impl BrokerTime {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PublisherId(pub u64);
 
+impl PublisherId {
+    /// The broker itself: `$SYS`.
+    pub const BROKER: PublisherId = PublisherId(0);
+}
+
 /// A shared-subscription group of this broker process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupId(pub NonZeroU32);
@@ -158,6 +163,11 @@ impl Message {
 
     pub fn publisher(&self) -> PublisherId {
         self.header().publisher
+    }
+
+    /// `$SYS`: a bounded set of topics, kept nowhere but in memory, that no client may write.
+    pub fn is_brokers_own(&self) -> bool {
+        self.publisher() == PublisherId::BROKER
     }
 
     /// [`BrokerTime::NEVER`] without a Message Expiry Interval.

@@ -12,7 +12,7 @@ use crate::config::{
     SessionLimits, TlsConfig, TlsVersion, Transport, WebSocketConfig,
 };
 use crate::net::admission::Admission;
-use crate::net::context::ListenerContext;
+use crate::net::context::{Clients, ListenerContext};
 use crate::net::handshake::{AddressSet, Layers, ProxyProtocol, WebSocketLayer};
 use crate::net::listener::{self, ListeningSocket, SocketOptions};
 use crate::net::proxy_protocol::ProxyVersions;
@@ -59,6 +59,7 @@ fn context(config: &ListenerConfig, limits: &SessionLimits) -> Result<ListenerCo
             tls: tls_state(config)?.map(|state| Arc::new(Tls::new(state))),
             websocket: (config.transport == Transport::WebSocket).then(|| websocket(&config.websocket)),
         },
+        clients: Clients::default(),
         admission: Admission::new(
             config.connections_max.map(|max| max.get()),
             config.connect_rate.map(|per_second| per_second.get()),

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
@@ -40,6 +40,16 @@ impl Clock {
             Source::Monotonic { start } => BrokerTime::default().after(start.elapsed()),
             Source::Manual(manual) => manual.lock().now,
         }
+    }
+
+    /// How long until the wall clock shows a multiple of `interval`; a manual clock is its own wall clock.
+    pub(crate) fn until_multiple_of(&self, interval: Duration) -> Duration {
+        let wall = match &self.0 {
+            Source::Monotonic { .. } => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
+            Source::Manual(manual) => u128::from(manual.lock().now.as_millis()),
+        };
+        let interval = interval.as_millis().max(1);
+        Duration::from_millis((interval - wall % interval) as u64)
     }
 
     /// Moves a manual clock and wakes whoever waited for what has come; does nothing to a real one.

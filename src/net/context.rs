@@ -12,7 +12,8 @@ use super::admission::Admission;
 use super::clock::Clock;
 use super::handshake::Layers;
 use crate::auth::{Authenticator, Authorizer, Identity};
-use crate::message::BrokerTime;
+use crate::message::{BrokerTime, Message};
+use crate::packet::ProtocolVersion;
 use crate::protocol::{Session, Settings};
 use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, QueueLimits, Router, SessionTable};
 
@@ -67,6 +68,38 @@ pub struct ListenerContext {
     /// What lies between a socket and MQTT.
     pub layers: Layers,
     pub admission: Admission,
+    /// Connections that have a session.
+    pub clients: Clients,
+}
+
+/// How many clients speak which version.
+#[derive(Debug, Default)]
+pub struct Clients {
+    v3: AtomicU64,
+    v4: AtomicU64,
+    v5: AtomicU64,
+}
+
+impl Clients {
+    pub fn of(&self, version: ProtocolVersion) -> &AtomicU64 {
+        match version {
+            ProtocolVersion::V3 => &self.v3,
+            ProtocolVersion::V4 => &self.v4,
+            ProtocolVersion::V5 => &self.v5,
+        }
+    }
+}
+
+impl Access {
+    /// `$SYS` is the broker's own, whatever the authorizer says.
+    pub(super) fn may_publish(&self, identity: &Identity, message: &Message) -> bool {
+        !is_brokers_own(message.topic_bytes())
+            && (self.authorizer.allows_everything() || self.authorizer.may_publish(identity, message.topic()))
+    }
+}
+
+fn is_brokers_own(topic: &[u8]) -> bool {
+    topic.strip_prefix(b"$SYS").is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
 impl Shared {
@@ -103,13 +136,12 @@ impl Shared {
     /// Publishes a will, if its client was allowed to publish it.
     pub(super) fn publish_will(&self, parked: &mut Parked, batch: &mut Batch) {
         let Some(will) = parked.session.will.take() else { return }; // [MQTT-3.1.2-10]
-        let access = parked.access.load();
-        if !access.authorizer.may_publish(&parked.identity, will.topic()) {
+        let message = will.message(parked.mailbox.publisher(), batch.now);
+        if !parked.access.load().may_publish(&parked.identity, &message) {
             batch.counts.not_authorised += 1;
             tracing::warn!(client_id = %parked.identity.client_id, topic = will.topic(), "will not authorised");
             return;
         }
-        let message = will.message(parked.mailbox.publisher(), batch.now);
         self.router.publish(&message, batch);
     }
 

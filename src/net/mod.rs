@@ -1,6 +1,7 @@
 //! Sockets and tasks: listeners, transports, and one driver task a connection.
 
 pub mod admission;
+pub mod census;
 pub mod clock;
 pub mod context;
 mod driver;

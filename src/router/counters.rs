@@ -21,6 +21,20 @@ macro_rules! counters {
             pub dropped: [u64; CAUSES],
         }
 
+        #[cfg(test)]
+        impl Counts {
+            /// Every count a number of its own, from `first` on; and which those are.
+            pub(crate) fn numbered(first: u64) -> (Counts, std::ops::Range<u64>) {
+                let mut next = first;
+                let mut number = || {
+                    next += 1;
+                    next - 1
+                };
+                let counts = Counts { $($name: number(),)* dropped: std::array::from_fn(|_| number()) };
+                (counts, first..next)
+            }
+        }
+
         /// Sums of all threads.
         #[derive(Debug, Default)]
         pub struct Counters {
@@ -74,7 +88,7 @@ counters! {
     retained_sent,
     /// PUBLISH packets sent again after a reconnect.
     redelivered,
-    /// PUBLISH packets written, by QoS, redeliveries included.
+    /// PUBLISH packets written, by QoS, redeliveries apart.
     sent_qos0,
     sent_qos1,
     sent_qos2,
@@ -95,6 +109,8 @@ counters! {
     connections_refused,
     /// Network connections that ended before MQTT began: PROXY header, TLS, WebSocket.
     handshakes_failed,
+    /// CONNECT packets received.
+    connects_received,
     /// CONNECT packets that were answered with success.
     connections_made,
     /// Connections closed because of bytes that are no MQTT, or break its rules.

@@ -37,7 +37,7 @@ pub enum OnQueueFull {
 }
 
 /// Limits of one session's queue; they come from the listener that the session was made on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueLimits {
     pub messages_max: u32,
     pub bytes_max: u64,
@@ -77,14 +77,29 @@ pub enum MailboxEvent {
     GroupsWaiting,
 }
 
+/// What a driver has under way to its client, as it last told the mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Of the window: QoS 1 and 2 messages sent on this connection, or all of it while older ones are sent again.
+    pub window_used: u32,
+    /// QoS 1 and 2 messages sent and not completely acknowledged, those of earlier connections included.
+    pub inflight: u32,
+    /// QoS 0 messages that the socket has not taken yet.
+    pub unsent_qos0: u32,
+    /// Packets that the socket has not taken yet, and their bytes.
+    pub unsent_packets: u32,
+    pub unsent_bytes: u64,
+}
+
 /// How many copies wait, and what was lost, for the operator's eyes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailboxStats {
     pub queued: u64,
     pub queued_bytes: u64,
-    pub inflight: u64,
+    pub under_way: UnderWay,
     pub dropped: u64,
     pub online: bool,
+    pub limits: QueueLimits,
 }
 
 pub struct Mailbox {
@@ -102,8 +117,8 @@ struct Inner {
     reserved_messages: u32,
     reserved_bytes: u64,
     limits: QueueLimits,
-    /// QoS 1 and 2 messages sent and not acknowledged, as the driver last said.
-    inflight: u32,
+    /// As the driver last said; messages that it was given since use the window too.
+    under_way: UnderWay,
     /// The client's Receive Maximum (or the configured window of 3.x).
     window: u32,
     online: bool,
@@ -138,7 +153,7 @@ impl Mailbox {
             reserved_messages: 0,
             reserved_bytes: 0,
             limits,
-            inflight: 0,
+            under_way: UnderWay::default(),
             window: 0,
             online: false,
             closed: false,
@@ -166,11 +181,11 @@ impl Mailbox {
     }
 
     /// A driver has taken the session: from now on QoS 0 is queued too.
-    pub fn attach(&self, window: u32, inflight: u32) {
+    pub fn attach(&self, window: u32, under_way: UnderWay) {
         let mut inner = self.inner.lock();
         inner.online = true;
         inner.window = window;
-        inner.inflight = inflight;
+        inner.under_way = under_way;
         inner.control = None;
     }
 
@@ -180,7 +195,7 @@ impl Mailbox {
         inner.online = false;
         inner.waker = None;
         inner.control = None;
-        inner.inflight = inflight;
+        inner.under_way = UnderWay { inflight, ..UnderWay::default() };
         inner.drop_unkept_qos0(batch);
         inner.take_shared()
     }
@@ -192,7 +207,7 @@ impl Mailbox {
         inner.online = false;
         inner.waker = None;
         inner.groups = Vec::new();
-        inner.inflight = 0;
+        inner.under_way = UnderWay::default();
         inner.bytes = 0;
         inner.queued_acked = 0;
         std::mem::take(&mut inner.queue)
@@ -265,18 +280,18 @@ impl Mailbox {
 
     /// The driver's look into its mailbox: at most one event, and the waker kept when there is none.
     ///
-    /// `inflight` is what the driver has in flight now; at most `bytes_max` bytes are moved into `into`, nothing when
+    /// `under_way` is what the driver has under way now; at most `bytes_max` bytes are moved into `into`, nothing when
     /// `bytes_max` is 0 (the socket does not take more). `groups` asks to look for waiting groups too. Never more QoS 1 and 2 messages than the window has room for.
     pub fn poll(
         &self,
         waker: &Waker,
-        inflight: u32,
+        under_way: UnderWay,
         bytes_max: u64,
         groups: bool,
         into: &mut VecDeque<Delivery>,
     ) -> Poll<MailboxEvent> {
         let mut inner = self.inner.lock();
-        inner.inflight = inflight;
+        inner.under_way = under_way;
         if let Some(control) = inner.control.take() {
             return Poll::Ready(MailboxEvent::Control(control));
         }
@@ -314,9 +329,10 @@ impl Mailbox {
         MailboxStats {
             queued: inner.queue.len() as u64,
             queued_bytes: inner.bytes,
-            inflight: u64::from(inner.inflight),
+            under_way: inner.under_way,
             dropped: inner.dropped,
             online: inner.online,
+            limits: inner.limits,
         }
     }
 
@@ -359,13 +375,13 @@ impl Mailbox {
     /// In flight and waiting, for the `least_in_flight` strategy.
     pub(super) fn load(&self) -> u32 {
         let inner = self.inner.lock();
-        inner.inflight + inner.queued_acked
+        inner.under_way.window_used + inner.queued_acked
     }
 }
 
 impl Inner {
     fn credit(&self) -> u32 {
-        self.window.saturating_sub(self.inflight + self.queued_acked)
+        self.window.saturating_sub(self.under_way.window_used + self.queued_acked)
     }
 
     fn has_room(&self, delivery: &Delivery) -> bool {
@@ -515,12 +531,12 @@ impl Inner {
 
     /// Moves what may be sent now; true when anything was moved.
     fn move_out(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
-        let window_free = self.window.saturating_sub(self.inflight);
+        let window_free = self.window.saturating_sub(self.under_way.window_used);
         if self.queue.is_empty() {
             return false;
         }
         if self.queued_acked <= window_free && self.bytes <= bytes_max && into.is_empty() {
-            self.inflight += self.queued_acked;
+            self.under_way.window_used += self.queued_acked;
             self.queued_acked = 0;
             self.bytes = 0;
             *into = std::mem::take(&mut self.queue);
@@ -539,7 +555,7 @@ impl Inner {
             moved_bytes += head.message.size() as u64;
             if acked {
                 window_free -= 1;
-                self.inflight += 1;
+                self.under_way.window_used += 1;
             }
             if let Some(delivery) = self.remove(0) {
                 into.push_back(delivery);

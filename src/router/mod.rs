@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use batch::Batch;
 pub use counters::{Counters, Counts};
 pub use housekeeping::Deadlines;
-pub use mailbox::{Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId};
+pub use mailbox::{Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId, UnderWay};
 pub use retained::RetainedLimits;
 pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable, SessionView};
 pub use shared_subscriptions::{GroupLimits, ShareStrategy};
@@ -111,15 +111,22 @@ impl Router {
         // Drawn before the match, see `retained`.
         let version = message.retain().then(|| self.retained.draw_version());
         let matches = self.subscriptions.matches(message.topic(), &mut batch.matches);
+        // The limit is for what clients keep here, and no subscriber may stop what the others see of the broker.
+        if message.is_brokers_own() {
+            let outcome = push_all(&matches, message, false, batch);
+            version.inspect(|version| self.retained.set(message, *version));
+            return outcome;
+        }
         if version.is_some() && !self.retained.has_room(message) {
             return refuse(Refused::RetainedFull, batch);
         }
-        if matches.may_refuse && message.qos() != QoS::AtMostOnce && !reserve_all(&matches, message) {
+        let reserves = matches.may_refuse && message.qos() != QoS::AtMostOnce;
+        if reserves && !reserve_all(&matches, message) {
             batch.counts.matched += matches.copies();
             batch.counts.refused += matches.copies();
             return refuse(Refused::QueueFull, batch);
         }
-        let outcome = push_all(&matches, message, batch);
+        let outcome = push_all(&matches, message, reserves, batch);
         if let (Some(version), Outcome::Routed { .. }) = (version, outcome) {
             self.retained.set(message, version);
         }
@@ -220,17 +227,18 @@ impl Router {
         self.retained.bytes()
     }
 
-    /// Subscriptions, a shared one counted once a member.
+    /// Subscriptions that are not shared.
     pub fn subscriptions_len(&self) -> usize {
-        self.subscriptions.len()
+        self.subscriptions.len().saturating_sub(self.groups.len())
     }
 
+    /// Members of shared groups.
     pub fn shared_subscriptions_len(&self) -> usize {
         self.groups.members()
     }
 
-    /// Messages that wait in shared groups for a member with room.
-    pub fn group_queued(&self) -> u64 {
+    /// Messages that wait in shared groups for a member with room, and their bytes.
+    pub fn group_queued(&self) -> (u64, u64) {
         self.groups.queued()
     }
 }
@@ -259,10 +267,11 @@ fn reserve_all(matches: &Matches, message: &Message) -> bool {
     true
 }
 
-fn push_all(matches: &Matches, message: &Message, batch: &mut Batch) -> Outcome {
+/// `reserved`: every session that refuses publishers keeps room for this message.
+fn push_all(matches: &Matches, message: &Message, reserved: bool, batch: &mut Batch) -> Outcome {
     let (mut matched, mut full_sessions, mut full_groups) = (0, 0, 0);
     for found in &matches.sessions {
-        let pushed = found.push(message, matches.may_refuse, batch);
+        let pushed = found.push(message, reserved, batch);
         matched += u32::from(pushed != Pushed::Closed);
         full_sessions += u32::from(pushed == Pushed::Dropped(DropCause::QueueFull));
     }
@@ -271,8 +280,9 @@ fn push_all(matches: &Matches, message: &Message, batch: &mut Batch) -> Outcome 
         matched += u32::from(given != Given::Closed);
         full_groups += u32::from(given == Given::Dropped(DropCause::Window));
     }
-    batch.counts.no_subscriber += u64::from(matched == 0);
-    if matched == 0 || message.qos() == QoS::AtMostOnce || full_sessions + full_groups < matched {
+    batch.counts.no_subscriber += u64::from(matched == 0 && !message.is_brokers_own());
+    let has_publisher = message.qos() != QoS::AtMostOnce && !message.is_brokers_own();
+    if matched == 0 || !has_publisher || full_sessions + full_groups < matched {
         return Outcome::Routed { matched };
     }
     // Nobody could take it, so the publisher is told, and the copies count as refused instead of dropped.
@@ -303,10 +313,7 @@ impl Match {
             batch.counts.drop_copy(DropCause::NoLocal);
             return Pushed::Dropped(DropCause::NoLocal);
         };
-        let reserved = reserved
-            && message.qos() != QoS::AtMostOnce
-            && delivery.qos != QoS::AtMostOnce
-            && self.mailbox.refuses_when_full();
+        let reserved = reserved && delivery.qos != QoS::AtMostOnce && self.mailbox.refuses_when_full();
         self.mailbox.push(delivery, reserved, batch)
     }
 }

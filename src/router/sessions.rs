@@ -254,6 +254,15 @@ impl<S> SessionTable<S> {
         self.slots.get(client_id).map(|slot| slot.view(slot.key()))
     }
 
+    /// Looks at the mailbox of every session; for sums, not for hot paths.
+    pub fn for_each_mailbox(&self, mut look: impl FnMut(&Mailbox)) {
+        for slot in self.slots.iter() {
+            if let Some(mailbox) = &slot.mailbox {
+                look(mailbox);
+            }
+        }
+    }
+
     /// A picture of all slots; for operators and shutdown, not for hot paths.
     pub fn views(&self) -> Vec<SessionView> {
         self.slots.iter().map(|slot| slot.view(slot.key())).collect()

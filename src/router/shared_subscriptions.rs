@@ -137,6 +137,11 @@ impl Group {
     pub(super) fn take_back(&self, deliveries: impl Iterator<Item = Delivery>, batch: &mut Batch) {
         let mut inner = self.inner.lock();
         for delivery in deliveries {
+            if inner.members.is_empty() {
+                // The last member has left meanwhile: nobody would ever come for it.
+                batch.counts.drop_copy(DropCause::SessionEnded);
+                continue;
+            }
             let (message, qos) = (delivery.message, delivery.qos);
             self.waiting.fetch_add(1, SeqCst);
             if self.offer(&mut inner, &message, qos, batch) {
@@ -285,8 +290,9 @@ impl Group {
         batch.counts.dropped[DropCause::Expired as usize] += expired as u64;
     }
 
-    fn queued(&self) -> u64 {
-        self.inner.lock().queue.len() as u64
+    fn queued(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        (inner.queue.len() as u64, inner.bytes)
     }
 }
 
@@ -367,9 +373,13 @@ impl Groups {
         }
     }
 
-    /// Messages that wait in groups for a member.
-    pub(super) fn queued(&self) -> u64 {
-        self.all().iter().map(|group| group.queued()).sum()
+    /// Messages that wait in groups for a member, and their bytes.
+    pub(super) fn queued(&self) -> (u64, u64) {
+        self.all().iter().map(|group| group.queued()).fold((0, 0), |sum, (n, bytes)| (sum.0 + n, sum.1 + bytes))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.inner.lock().by_name.len()
     }
 
     /// How many sessions share, over all groups.

@@ -1,5 +1,10 @@
-//! What operators see of the broker: its log.
+//! What operators see of the broker: its log, its metrics and the `$SYS` topics.
 //!
 //! Never in here: decisions of the broker. Who decides logs and counts; this room carries it outside.
 
+mod history;
 pub mod logging;
+pub mod metrics;
+mod process;
+pub mod snapshot;
+mod sys_topics;

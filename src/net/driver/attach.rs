@@ -210,11 +210,12 @@ impl Driver {
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
         let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), &mut turn.out);
-        mailbox.attach(self.connection.window(), self.connection.inflight());
+        mailbox.attach(self.connection.window(), self.under_way());
         if !self.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
             mailbox.signal(Control::Takeover);
         }
         self.shared.connected.fetch_add(1, Relaxed);
+        self.listener.clients.of(self.connection.version()).fetch_add(1, Relaxed);
         turn.batch.counts.connections_made += 1;
         self.stage = Stage::Attached(Box::new(Attached {
             mailbox,
@@ -278,6 +279,7 @@ impl Driver {
 
     fn release_session(&mut self, attached: Attached, end: &End, turn: &mut Turn) {
         self.shared.connected.fetch_sub(1, Relaxed);
+        self.listener.clients.of(self.connection.version()).fetch_sub(1, Relaxed);
         self.log_end(Some(&attached.identity), end);
         let Some(mut session) = self.connection.take_session() else { return };
         if attached.delete {

@@ -8,7 +8,7 @@ use super::{Driver, End, Progress, Stage};
 use crate::message::{Delivery, DropCause, Message};
 use crate::packet::{QoS, ReasonCode};
 use crate::protocol::{Delivered, Replay, Violation};
-use crate::router::{Control, Kick, MailboxEvent};
+use crate::router::{Control, Kick, MailboxEvent, UnderWay};
 use crate::topic::PageEnd;
 
 /// What one turn puts into the socket at most.
@@ -29,8 +29,8 @@ impl Driver {
         loop {
             let bytes_max = if self.unsent.is_some() { 0 } else { TURN_BYTES_MAX.saturating_sub(turn.out.len()) };
             let Stage::Attached(attached) = &self.stage else { return Ok(progress) };
-            let inflight = self.connection.inflight();
-            let event = attached.mailbox.poll(cx.waker(), inflight, bytes_max as u64, groups, &mut turn.deliveries);
+            let under_way = self.under_way();
+            let event = attached.mailbox.poll(cx.waker(), under_way, bytes_max as u64, groups, &mut turn.deliveries);
             match event {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
@@ -44,6 +44,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    pub(super) fn under_way(&self) -> UnderWay {
+        let inflight = self.connection.session().map_or(0, |session| session.inflight());
+        UnderWay { window_used: self.connection.inflight(), inflight, ..self.unsent_under_way() }
     }
 
     fn send_deliveries(&mut self, turn: &mut Turn) {

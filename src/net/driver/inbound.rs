@@ -119,8 +119,10 @@ impl Driver {
     }
 
     fn handle_packet(&mut self, packet: Packet<'_>, turn: &mut Turn) -> Result<(), End> {
-        if let Packet::Publish(publish) = &packet {
-            count_received(publish.qos, publish.payload.len(), &mut turn.batch);
+        match &packet {
+            Packet::Publish(publish) => count_received(publish.qos, publish.payload.len(), &mut turn.batch),
+            Packet::Connect(_) => turn.batch.counts.connects_received += 1,
+            _ => {}
         }
         let action = self.connection.handle_packet(turn.batch.now, packet, &mut turn.out);
         match action.map_err(|violation| protocol_error(violation, turn))? {
@@ -152,9 +154,7 @@ impl Driver {
 
     fn route(&mut self, message: &Message, batch: &mut Batch) -> Routed {
         let Stage::Attached(attached) = &self.stage else { return Routed::Accepted };
-        let access = self.listener.access.load();
-        if !access.authorizer.allows_everything() && !access.authorizer.may_publish(&attached.identity, message.topic())
-        {
+        if !self.listener.access.load().may_publish(&attached.identity, message) {
             batch.counts.not_authorised += 1;
             return Routed::NotAuthorized;
         }

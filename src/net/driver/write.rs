@@ -11,6 +11,7 @@ use super::{Driver, End};
 use crate::message::{BrokerTime, DropCause};
 use crate::net::stream::Stream;
 use crate::protocol::Output;
+use crate::router::UnderWay;
 
 /// Bytes that the socket did not take.
 pub(super) struct Unsent {
@@ -44,7 +45,7 @@ impl Driver {
         let (wrote, bytes) = write_all(&mut self.stream, cx, &turn.out, 0).map_err(lost)?;
         turn.batch.counts.bytes_sent += bytes as u64;
         match wrote {
-            Wrote::All => turn.batch.counts.delivered_qos0 += turn.out.qos0_messages,
+            Wrote::All => turn.batch.counts.delivered_qos0 += std::mem::take(&mut turn.out.qos0_messages),
             Wrote::Part(written) => {
                 let out = turn.out.split_off();
                 self.unsent = Some(Box::new(Unsent { out, written, since: turn.batch.now }));
@@ -76,7 +77,19 @@ impl Driver {
     /// QoS 0 messages that the kernel has not taken are not delivered.
     pub(super) fn count_lost_qos0(&mut self, turn: &mut Turn) {
         let lost = self.unsent.take().map_or(0, |unsent| unsent.out.qos0_messages);
+        let lost = lost + std::mem::take(&mut turn.out.qos0_messages);
         turn.batch.counts.dropped[DropCause::ConnectionLost as usize] += lost;
+    }
+
+    /// What the mailbox is told of the bytes that wait for the socket.
+    pub(super) fn unsent_under_way(&self) -> UnderWay {
+        let Some(unsent) = &self.unsent else { return UnderWay::default() };
+        UnderWay {
+            unsent_qos0: u32::try_from(unsent.out.qos0_messages).unwrap_or(u32::MAX),
+            unsent_packets: u32::try_from(unsent.out.packets).unwrap_or(u32::MAX),
+            unsent_bytes: self.unsent_bytes() as u64,
+            ..UnderWay::default()
+        }
     }
 
     /// How much is waiting for the socket.
