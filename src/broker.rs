@@ -2,6 +2,7 @@
 //! that knows all rooms.
 
 mod listen;
+mod operate;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::config::{
     AccessConfig, CertificateUserName, Config, DeniedPublish, ListenerConfig, ProtocolVersions, QueueFull,
     SessionLimits, SharedStrategy, SubscribeCheck,
 };
+use crate::net::census::{Accounting, Census};
 use crate::net::clock::{Alarm, Clock};
 use crate::net::context::{Access, ListenerContext, Shared};
 use crate::net::tls::TlsError;
@@ -24,6 +26,7 @@ use crate::protocol::{Denied3x, Settings};
 use crate::router::{
     Batch, Counts, GroupLimits, OnQueueFull, QueueLimits, RetainedLimits, Router, RouterConfig, ShareStrategy,
 };
+use crate::telemetry::snapshot::Observed;
 
 /// A running broker. Dropping it without [`Broker::shutdown`] leaves its tasks to the runtime.
 pub struct Broker {
@@ -36,6 +39,11 @@ pub struct Broker {
     stop: CancellationToken,
     /// Listeners and housekeeping.
     tasks: TaskTracker,
+    observed: Arc<Observed>,
+    admin_address: Option<SocketAddr>,
+    /// Stops the admin server, which outlives the connections: it tells that the broker stops.
+    admin_stop: CancellationToken,
+    admin_tasks: TaskTracker,
 }
 
 /// Why a broker does not start.
@@ -60,19 +68,37 @@ impl Broker {
         let sessions_max = config.limits.sessions_max.map_or(u32::MAX, |max| max.get());
         let shared = Arc::new(Shared::new(Router::new(&router_config(config)), clock, sessions_max));
         let mut broker = Broker {
+            observed: Arc::new(Observed::new(Arc::clone(&shared))),
             shared,
             local_addresses: Vec::new(),
             listeners: Vec::new(),
             shutdown_timeout: config.shutdown_timeout,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            admin_address: None,
+            admin_stop: CancellationToken::new(),
+            admin_tasks: TaskTracker::new(),
         };
-        for listener in &config.listeners {
-            // Those that listen already stop.
-            broker.listen(listener, &config.limits).inspect_err(|_| broker.stop.cancel())?;
+        match broker.start_parts(config).await {
+            Ok(()) => Ok(broker),
+            Err(error) => {
+                broker.shutdown().await;
+                Err(error)
+            }
         }
-        broker.tasks.spawn(keep_house(Arc::clone(&broker.shared), broker.stop.clone()));
-        Ok(broker)
+    }
+
+    async fn start_parts(&mut self, config: &Config) -> Result<(), StartError> {
+        self.operate(&config.admin).await?;
+        // Before the first client comes.
+        let observing = Arc::clone(&self.observed).observe(config.sys.interval, self.stop.clone());
+        for listener in &config.listeners {
+            self.listen(listener, &config.limits)?;
+        }
+        self.tasks.spawn(observing);
+        self.tasks.spawn(keep_house(Arc::clone(&self.shared), self.stop.clone()));
+        self.observed.set_started();
+        Ok(())
     }
 
     /// Takes over the keys that [`crate::config::Running`] calls live, and the files about users, their rights and TLS;
@@ -104,21 +130,34 @@ impl Broker {
         self.shared.router.counters().snapshot()
     }
 
+    /// The same as a sum that must come out even whenever nothing is on its way.
+    pub fn accounting(&self) -> Accounting {
+        Accounting::new(&self.counts(), &Census::take(&self.shared))
+    }
+
     /// Stops accepting, says 0x8B to every client, lets them take what is written, within the shutdown timeout.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.shared.stop();
         self.shared.tasks.close();
         self.tasks.close();
-        let all = async {
+        let clients = async {
             self.shared.tasks.wait().await;
             self.tasks.wait().await;
         };
-        if tokio::time::timeout(self.shutdown_timeout, all).await.is_err() {
+        if tokio::time::timeout(self.shutdown_timeout, clients).await.is_err() {
             tracing::warn!(connections = self.shared.tasks.len(), "shutdown timeout: connections are cut");
+        }
+        self.admin_stop.cancel();
+        self.admin_tasks.close();
+        if tokio::time::timeout(ADMIN_STOP, self.admin_tasks.wait()).await.is_err() {
+            tracing::warn!("an HTTP request was cut");
         }
     }
 }
+
+/// How long requests that are being answered when the broker stops may take; no operator waits longer for a scrape.
+const ADMIN_STOP: Duration = Duration::from_secs(1);
 
 /// How often expired messages are looked for, in retained messages and in queues.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

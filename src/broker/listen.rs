@@ -30,6 +30,7 @@ impl Broker {
             self.tasks.spawn(listener::accept(socket, context, shared, stop));
         }
         self.watch_tls(&context);
+        self.observed.add_listener(&context);
         self.listeners.push(context);
         Ok(())
     }

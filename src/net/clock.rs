@@ -42,14 +42,15 @@ impl Clock {
         }
     }
 
-    /// How long until the wall clock shows a multiple of `interval`; a manual clock is its own wall clock.
-    pub(crate) fn until_multiple_of(&self, interval: Duration) -> Duration {
+    /// When the wall clock next shows a multiple of `interval`; a manual clock is its own wall clock.
+    pub(crate) fn next_multiple_of(&self, interval: Duration) -> BrokerTime {
+        let now = self.now();
         let wall = match &self.0 {
             Source::Monotonic { .. } => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
-            Source::Manual(manual) => u128::from(manual.lock().now.as_millis()),
+            Source::Manual(_) => u128::from(now.as_millis()),
         };
         let interval = interval.as_millis().max(1);
-        Duration::from_millis((interval - wall % interval) as u64)
+        now.after(Duration::from_millis((interval - wall % interval) as u64))
     }
 
     /// Moves a manual clock and wakes whoever waited for what has come; does nothing to a real one.

@@ -21,7 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use batch::Batch;
 pub use counters::{Counters, Counts};
 pub use housekeeping::Deadlines;
-pub use mailbox::{Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId, UnderWay};
+pub use mailbox::{
+    Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId, UnderWay,
+};
 pub use retained::RetainedLimits;
 pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable, SessionView};
 pub use shared_subscriptions::{GroupLimits, ShareStrategy};

@@ -40,6 +40,8 @@ pub(super) struct RetainedMessages {
 struct Inner {
     tree: RetainedTree<Kept>,
     bytes: u64,
+    /// Of the above, messages and bytes of the broker's own: the limits are not for them.
+    own: (u64, u64),
     /// Those with a Message Expiry Interval, soonest first.
     expiring: BTreeMap<(BrokerTime, u64), Message>,
 }
@@ -61,13 +63,14 @@ impl RetainedMessages {
 
     pub(super) fn has_room(&self, message: &Message) -> bool {
         let inner = self.inner.read();
+        let (own, own_bytes) = inner.own;
+        let (messages, bytes) = (inner.tree.len() as u64 - own, inner.bytes - own_bytes);
         let (others, other_bytes) = match inner.tree.get(message.topic()) {
-            Some(kept) => (inner.tree.len() - 1, inner.bytes - kept.message.size() as u64),
-            None => (inner.tree.len(), inner.bytes),
+            Some(kept) => (messages - 1, bytes - kept.message.size() as u64),
+            None => (messages, bytes),
         };
         message.payload().is_empty()
-            || ((others as u64) < self.limits.messages_max
-                && other_bytes + message.size() as u64 <= self.limits.bytes_max)
+            || (others < self.limits.messages_max && other_bytes + message.size() as u64 <= self.limits.bytes_max)
     }
 
     /// Replaces what the topic had ([MQTT-3.3.1-5]); an empty payload removes it ([MQTT-3.3.1-6], [MQTT-3.3.1-7]).
@@ -81,6 +84,9 @@ impl RetainedMessages {
             return;
         }
         inner.bytes += message.size() as u64;
+        if message.is_brokers_own() {
+            inner.own = (inner.own.0 + 1, inner.own.1 + message.size() as u64);
+        }
         if message.expires_at() != BrokerTime::NEVER {
             inner.expiring.insert((message.expires_at(), version), message.clone());
         }
@@ -138,6 +144,9 @@ impl Inner {
     fn remove(&mut self, topic: &str) -> bool {
         let Some(kept) = self.tree.remove(topic) else { return false };
         self.bytes -= kept.message.size() as u64;
+        if kept.message.is_brokers_own() {
+            self.own = (self.own.0 - 1, self.own.1 - kept.message.size() as u64);
+        }
         self.expiring.remove(&(kept.message.expires_at(), kept.version));
         true
     }

@@ -88,8 +88,7 @@ fn traffic(counts: &Counts) -> Vec<Family> {
         counter("midge_publish_sent", "PUBLISH packets sent for the first time.").by_qos(sent),
         counter("midge_publish_sent_bytes", "Bytes of payload in PUBLISH packets sent for the first time.")
             .value(counts.sent_payload_bytes),
-        counter("midge_publish_redelivered", "PUBLISH packets sent again after a reconnect.")
-            .value(counts.redelivered),
+        counter("midge_publish_redelivered", "PUBLISH packets sent again after a reconnect.").value(counts.redelivered),
     ]
 }
 
@@ -148,6 +147,10 @@ fn connections(counts: &Counts, census: &Census, listeners: &[ListenerSnapshot])
         gauge("midge_connections", "Network connections, with or without a session.").by("listener", by_listener),
         gauge("midge_clients_connected", "Clients connected.").each(&["listener", "protocol"], clients.collect()),
         counter("midge_connections_accepted", "Network connections accepted.").value(counts.connections_accepted),
+        counter("midge_connections_refused", "Network connections closed at once, for a limit of their listener.")
+            .value(counts.connections_refused),
+        counter("midge_handshakes_failed", "Network connections that ended in PROXY header, TLS or WebSocket.")
+            .value(counts.handshakes_failed),
         counter("midge_connects_received", "CONNECT packets received.").value(counts.connects_received),
         counter("midge_connections_made", "CONNECT packets answered with success.").value(counts.connections_made),
         counter("midge_authentication_failures", "CONNECT packets refused by authentication.")
@@ -226,11 +229,7 @@ impl Family {
         self.by("qos", ["0", "1", "2"].into_iter().zip(values))
     }
 
-    fn by<L: Into<Cow<'static, str>>>(
-        self,
-        label: &'static str,
-        values: impl IntoIterator<Item = (L, u64)>,
-    ) -> Family {
+    fn by<L: Into<Cow<'static, str>>>(self, label: &'static str, values: impl IntoIterator<Item = (L, u64)>) -> Family {
         let samples = values.into_iter().map(|(of, value)| (vec![of.into()], Value::Count(value)));
         self.each(&[label], samples.collect())
     }

@@ -1,10 +1,10 @@
 //! Everything that `$SYS`, metrics and the API tell, read at one moment.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use super::history::History;
@@ -17,13 +17,15 @@ use crate::net::context::{ListenerContext, Shared};
 use crate::packet::ProtocolVersion;
 use crate::router::{Batch, Counts};
 
-/// A broker, as operators look at it. Clones look at the same one.
-#[derive(Clone)]
+/// A broker, as operators look at it.
 pub struct Observed {
     shared: Arc<Shared>,
-    listeners: Arc<[Arc<ListenerContext>]>,
+    /// Written while the broker starts.
+    listeners: RwLock<Vec<Arc<ListenerContext>>>,
+    /// Every listener is bound.
+    started: AtomicBool,
     since: BrokerTime,
-    history: Arc<Mutex<History>>,
+    history: Mutex<History>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,13 +51,33 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 impl Observed {
     /// From the moment the broker starts.
-    pub fn new(shared: Arc<Shared>, listeners: Vec<Arc<ListenerContext>>) -> Observed {
+    pub fn new(shared: Arc<Shared>) -> Observed {
         let since = shared.clock.now();
-        Observed { shared, listeners: listeners.into(), since, history: Arc::default() }
+        Observed {
+            shared,
+            listeners: RwLock::default(),
+            started: AtomicBool::new(false),
+            since,
+            history: Mutex::default(),
+        }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub fn add_listener(&self, listener: &Arc<ListenerContext>) {
+        self.listeners.write().push(Arc::clone(listener));
+    }
+
+    /// Every listener is bound.
+    pub fn set_started(&self) {
+        self.started.store(true, Relaxed);
+    }
+
+    /// Whether clients can connect: all listeners are bound, and the broker does not stop.
+    pub fn is_ready(&self) -> bool {
+        self.started.load(Relaxed) && !self.shared.is_stopping()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -63,7 +85,7 @@ impl Observed {
             uptime: self.uptime(),
             counts: self.shared.router.counters().snapshot(),
             census: Census::take(&self.shared),
-            listeners: self.listeners.iter().map(|listener| ListenerSnapshot::take(listener)).collect(),
+            listeners: self.listeners.read().iter().map(|listener| ListenerSnapshot::take(listener)).collect(),
             process: ProcessStats::read(),
             history: self.history.lock().clone(),
         }
@@ -79,24 +101,32 @@ impl Observed {
         self.history.lock().update(self.uptime(), counts, sessions, heap);
     }
 
-    /// Keeps load averages, and publishes `$SYS` unless `interval` is zero: at once, then whenever the wall clock shows
-    /// a multiple of it. Until told to stop.
-    pub async fn observe(self, interval: Duration, stop: CancellationToken) {
+    /// Keeps load averages, and publishes `$SYS` unless `interval` is zero: once before this returns, then in the future
+    /// that it returns, whenever the wall clock shows a multiple of the interval, until told to stop.
+    pub fn observe(self: Arc<Self>, interval: Duration, stop: CancellationToken) -> impl Future<Output = ()> {
         let mut topics = (!interval.is_zero()).then(SysTopics::default);
         let interval = if interval.is_zero() { INTERVAL } else { interval };
-        let clock = &self.shared.clock;
-        let mut alarm = Alarm::new(clock);
-        loop {
-            self.remember();
-            if let Some(topics) = &mut topics {
-                self.publish(topics);
-            }
-            let next = clock.now().after(clock.until_multiple_of(interval));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = std::future::poll_fn(|cx| alarm.poll(next, cx)) => {}
+        let mut next = self.look(topics.as_mut(), interval);
+        async move {
+            let mut alarm = Alarm::new(&self.shared.clock);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = std::future::poll_fn(|cx| alarm.poll(next, cx)) => {}
+                }
+                next = self.look(topics.as_mut(), interval);
             }
         }
+    }
+
+    /// Returns when to look again.
+    fn look(&self, topics: Option<&mut SysTopics>, interval: Duration) -> BrokerTime {
+        let next = self.shared.clock.next_multiple_of(interval);
+        self.remember();
+        if let Some(topics) = topics {
+            self.publish(topics);
+        }
+        next
     }
 
     fn publish(&self, topics: &mut SysTopics) {
@@ -119,7 +149,7 @@ impl ListenerSnapshot {
         let versions = [ProtocolVersion::V3, ProtocolVersion::V4, ProtocolVersion::V5];
         ListenerSnapshot {
             name: Arc::clone(&listener.name),
-            connections: listener.connections.load(Relaxed),
+            connections: listener.admission.connections(),
             clients: versions.map(|version| (version, listener.clients.of(version).load(Relaxed))),
         }
     }

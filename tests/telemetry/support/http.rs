@@ -1,0 +1,33 @@
+//! HTTP/1.1 as its own bytes: one request a connection.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+#[derive(Debug)]
+pub struct Answer {
+    pub code: u16,
+    pub head: String,
+    pub body: String,
+}
+
+pub fn get(address: SocketAddr, path: &str) -> Answer {
+    request(address, "GET", path)
+}
+
+pub fn request(address: SocketAddr, method: &str, path: &str) -> Answer {
+    let stream = TcpStream::connect(address).expect("HTTP is served");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    exchange(stream, method, path)
+}
+
+fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> Answer {
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: midge\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("the request is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    Answer { code, head: head.to_lowercase(), body: body.into() }
+}
