@@ -8,12 +8,14 @@ use super::*;
 pub fn rows(rows: &mut Rows) {
     protocol(rows);
     flags(rows);
-    payload(rows);
+    client_ids(rows);
+    credentials(rows);
     payload_refused(rows);
     passwords_refused(rows);
     properties(rows);
     properties_refused(rows);
     wills(rows);
+    will_properties(rows);
     wills_refused(rows);
 }
 
@@ -134,7 +136,7 @@ fn flags(rows: &mut Rows) {
     );
 }
 
-fn payload(rows: &mut Rows) {
+fn client_ids(rows: &mut Rows) {
     rows.packet(
         "MQTT-3.1.3-6 no client id",
         NEW,
@@ -168,6 +170,9 @@ fn payload(rows: &mut Rows) {
         "10 ~ \"MQTT\" 05 02 00 3C [] 00 04 EF BB BF 'c'",
         packet(|it| it.client_id = "\u{feff}c"),
     );
+}
+
+fn credentials(rows: &mut Rows) {
     rows.packet(
         "MQTT-3.1.2-17 user name",
         NEW,
@@ -355,22 +360,34 @@ fn properties_refused(rows: &mut Rows) {
     }
 }
 
+const WILL: Will<'static> = Will {
+    qos: QoS::AtMostOnce,
+    retain: false,
+    topic: "w",
+    payload: b"bye",
+    will_delay_interval: 0,
+    properties: PublishProperties {
+        raw: &[],
+        raw_is_forward: true,
+        payload_is_utf8: false,
+        message_expiry_interval: None,
+        topic_alias: None,
+        response_topic: None,
+        subscription_identifiers: 0,
+    },
+};
+
+fn with_will(version: ProtocolVersion, will: Will<'static>) -> Packet<'static> {
+    packet(|it| (it.version, it.will) = (version, Some(will)))
+}
+
 fn wills(rows: &mut Rows) {
-    let will = Will {
-        qos: QoS::AtMostOnce,
-        retain: false,
-        topic: "w",
-        payload: b"bye",
-        will_delay_interval: 0,
-        properties: PublishProperties::default(),
-    };
-    let with = |version, will: Will<'static>| packet(move |it| (it.version, it.will) = (version, Some(will)));
     for (name, version, text) in [
         ("a will of MQTT 3.1", V3, "10 ~ \"MQIsdp\" 03 06 00 3C \"c\" \"w\" \"bye\""),
         ("a will of MQTT 3.1.1", V4, "10 ~ \"MQTT\" 04 06 00 3C \"c\" \"w\" \"bye\""),
         ("MQTT-3.1.2-14 a will of MQTT 5", V5, "10 ~ \"MQTT\" 05 06 00 3C [] \"c\" [] \"w\" \"bye\""),
     ] {
-        rows.packet(name, &[version], Client, text, with(version, will.clone()));
+        rows.packet(name, &[version], Client, text, with_will(version, WILL));
     }
     for (name, bits, qos, retain) in [
         ("MQTT-3.1.2-12 will QoS 1", "0E", QoS::AtLeastOnce, false),
@@ -379,28 +396,25 @@ fn wills(rows: &mut Rows) {
         ("retained will QoS 2", "36", QoS::ExactlyOnce, true),
     ] {
         let text = format!("10 ~ \"MQTT\" 04 {bits} 00 3C \"c\" \"w\" \"bye\"");
-        rows.packet(name, &[V4], Client, &text, with(V4, Will { qos, retain, ..will.clone() }));
+        rows.packet(name, &[V4], Client, &text, with_will(V4, Will { qos, retain, ..WILL }));
     }
     let text = "10 ~ \"MQTT\" 05 06 00 3C [] \"c\" [] \"w\" 00 02 FF 00";
-    rows.packet(
-        "a will's payload is binary",
-        NEW,
-        Client,
-        text,
-        with(V5, Will { payload: &[0xFF, 0], ..will.clone() }),
-    );
+    rows.packet("a will's payload is binary", NEW, Client, text, with_will(V5, Will { payload: &[0xFF, 0], ..WILL }));
     let text = "10 ~ \"MQTT\" 05 C6 00 3C [] \"c\" [] \"w\" \"\" \"u\" \"p\"";
     rows.packet("MQTT-3.1.3-1 every field in its order", NEW, Client, text, {
-        let will = Will { payload: b"", ..will.clone() };
+        let will = Will { payload: b"", ..WILL };
         packet(|it| (it.will, it.user_name, it.password) = (Some(will), Some("u"), Some(b"p".as_slice())))
     });
+}
+
+fn will_properties(rows: &mut Rows) {
     let block = "01 01  03 \"t\"  08 \"r\"  09 00 01 FF  26 \"k\" \"v\"";
     rows.packet(
         "MQTT-3.1.2-9 properties of a will that are forwarded",
         NEW,
         Client,
         &format!("10 ~ \"MQTT\" 05 06 00 3C [] \"c\" [{block}] \"w\" \"bye\""),
-        with(
+        with_will(
             V5,
             Will {
                 properties: PublishProperties {
@@ -409,7 +423,7 @@ fn wills(rows: &mut Rows) {
                     response_topic: Some("r"),
                     ..Default::default()
                 },
-                ..will.clone()
+                ..WILL
             },
         ),
     );
@@ -419,7 +433,7 @@ fn wills(rows: &mut Rows) {
         NEW,
         Client,
         &format!("10 ~ \"MQTT\" 05 06 00 3C [] \"c\" [{block}] \"w\" \"bye\""),
-        with(
+        with_will(
             V5,
             Will {
                 will_delay_interval: 5,
@@ -429,7 +443,7 @@ fn wills(rows: &mut Rows) {
                     message_expiry_interval: Some(60),
                     ..Default::default()
                 },
-                ..will
+                ..WILL
             },
         ),
     );
