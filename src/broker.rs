@@ -159,17 +159,23 @@ impl Broker {
 /// How long requests that are being answered when the broker stops may take; no operator waits longer for a scrape.
 const ADMIN_STOP: Duration = Duration::from_secs(1);
 
-/// How often expired messages are looked for, in retained messages and in queues.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often expired messages are looked for, in retained messages and in queues. They are never sent late: this is
+/// about the memory they hold.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The one task that owns every deadline that no connection owns.
 async fn keep_house(shared: Arc<Shared>, stop: CancellationToken) {
     let mut alarm = Alarm::new(&shared.clock);
+    let mut sweep_at = shared.clock.now().after(SWEEP_INTERVAL);
     let work = std::future::poll_fn(|cx| {
         loop {
             let mut batch = Batch::at(shared.clock.now());
             shared.keep_house(&mut batch);
-            let next = shared.deadlines.next(cx).min(batch.now.after(SWEEP_INTERVAL));
+            if batch.now >= sweep_at {
+                shared.sweep(&mut batch);
+                sweep_at = batch.now.after(SWEEP_INTERVAL);
+            }
+            let next = shared.deadlines.next(cx).min(sweep_at);
             if alarm.poll(next, cx).is_pending() {
                 return Poll::<()>::Pending;
             }

@@ -12,9 +12,9 @@ use super::admission::Admission;
 use super::clock::Clock;
 use super::handshake::Layers;
 use crate::auth::{Authenticator, Authorizer, Identity};
-use crate::message::{BrokerTime, Message};
+use crate::message::{BrokerTime, Message, PublisherId};
 use crate::packet::ProtocolVersion;
-use crate::protocol::{Session, Settings};
+use crate::protocol::{Session, Settings, Will};
 use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, QueueLimits, Router, SessionTable};
 
 /// The state of one broker.
@@ -134,12 +134,12 @@ impl Shared {
     }
 
     /// Publishes a will, if its client was allowed to publish it.
-    pub(super) fn publish_will(&self, parked: &mut Parked, batch: &mut Batch) {
-        let Some(will) = parked.session.will.take() else { return }; // [MQTT-3.1.2-10]
-        let message = will.message(parked.mailbox.publisher(), batch.now);
-        if !parked.access.load().may_publish(&parked.identity, &message) {
+    pub(super) fn publish_will(&self, due: Option<DueWill>, batch: &mut Batch) {
+        let Some(due) = due else { return };
+        let message = due.will.message(due.publisher, batch.now);
+        if !due.access.load().may_publish(&due.identity, &message) {
             batch.counts.not_authorised += 1;
-            tracing::warn!(client_id = %parked.identity.client_id, topic = will.topic(), "will not authorised");
+            tracing::warn!(client_id = ?due.identity.client_id, topic = due.will.topic(), "will not authorised");
             return;
         }
         self.router.publish(&message, batch);
@@ -148,7 +148,7 @@ impl Shared {
     /// Ends a session: its will is published, its subscriptions go, what it had not delivered goes to other members of
     /// shared groups or is counted as lost.
     pub(super) fn end_session(&self, mut parked: Box<Parked>, batch: &mut Batch) {
-        self.publish_will(&mut parked, batch);
+        self.publish_will(parked.take_will(), batch);
         let Parked { session, mailbox, .. } = *parked;
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = crate::topic::ParsedFilter::parse(filter) {
@@ -178,29 +178,53 @@ impl Shared {
         }
     }
 
-    /// Does what has come due for parked sessions, and returns when something is due next.
+    /// Does what has come due for parked sessions.
     pub(crate) fn keep_house(&self, batch: &mut Batch) {
         while let Some((client_id, generation)) = self.deadlines.pop_due(batch.now) {
             let now = batch.now;
-            let expired = self.sessions.with_parked(&client_id, generation, |parked| {
-                if parked.will_at() <= now {
-                    self.publish_will(parked, batch);
-                }
-                parked.expires_at() <= now
+            let due = self.sessions.with_parked(&client_id, generation, |parked| {
+                let will = if parked.will_at() <= now { parked.take_will() } else { None };
+                (will, parked.expires_at() <= now)
             });
-            if expired == Some(true)
-                && let Some(parked) = self.sessions.take_parked(&client_id, generation)
-            {
+            let Some((will, expired)) = due else { continue };
+            self.publish_will(will, batch);
+            if expired && let Some(parked) = self.sessions.take_parked(&client_id, generation) {
                 batch.counts.sessions_expired += 1;
-                tracing::info!(client_id = %client_id, "session expired");
+                tracing::info!(client_id = ?client_id, "session expired");
                 self.end_session(parked, batch); // [MQTT-4.1.0-2]
             }
         }
         self.router.flush(batch);
     }
+
+    /// Removes retained messages, and messages that wait in queues, whose expiry has passed ([MQTT-3.3.2-5]).
+    pub(crate) fn sweep(&self, batch: &mut Batch) {
+        self.router.sweep(batch);
+        self.sessions.for_each_mailbox(|mailbox| mailbox.drop_expired(batch.now, batch));
+        self.router.flush(batch);
+    }
+}
+
+/// A will whose time has come, with whose it is.
+pub(super) struct DueWill {
+    will: Box<Will>,
+    identity: Identity,
+    access: Arc<ArcSwap<Access>>,
+    publisher: PublisherId,
 }
 
 impl Parked {
+    /// Published once, then gone ([MQTT-3.1.2-10]).
+    pub(super) fn take_will(&mut self) -> Option<DueWill> {
+        let will = self.session.will.take()?;
+        Some(DueWill {
+            will,
+            identity: self.identity.clone(),
+            access: Arc::clone(&self.access),
+            publisher: self.mailbox.publisher(),
+        })
+    }
+
     pub(super) fn expires_at(&self) -> BrokerTime {
         match self.session.expiry_interval {
             crate::protocol::EXPIRY_NEVER => BrokerTime::NEVER,

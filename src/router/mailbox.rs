@@ -352,9 +352,9 @@ impl Mailbox {
         purged
     }
 
-    /// Drops messages that have expired; returns how many. For sessions that sleep.
-    pub fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) -> usize {
-        self.inner.lock().drop_expired(now, batch)
+    /// Drops messages that have expired: a session that sleeps does not look itself.
+    pub fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
+        self.inner.lock().drop_expired(now, batch);
     }
 
     pub(super) fn join(&self, group: &Arc<Group>) {

@@ -213,12 +213,10 @@ impl Router {
         self.retained.remove(topic)
     }
 
-    /// Removes expired retained messages and expired messages that wait in groups; returns when to look again.
-    pub fn sweep(&self, batch: &mut Batch) -> BrokerTime {
+    /// Removes expired retained messages, and expired messages that wait in groups.
+    pub fn sweep(&self, batch: &mut Batch) {
         self.groups.drop_expired(batch.now, batch);
-        let (removed, next) = self.retained.sweep(batch.now);
-        batch.counts.retained_expired += removed;
-        next
+        batch.counts.retained_expired += self.retained.sweep(batch.now);
     }
 
     pub fn retained_len(&self) -> usize {

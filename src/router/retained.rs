@@ -109,13 +109,16 @@ impl RetainedMessages {
         })
     }
 
-    /// Removes what has expired; returns how many, and when to look again.
-    pub(super) fn sweep(&self, now: BrokerTime) -> (u64, BrokerTime) {
+    /// Removes what has expired; returns how many.
+    pub(super) fn sweep(&self, now: BrokerTime) -> u64 {
+        if self.inner.read().expiring.first_key_value().is_none_or(|((at, _), _)| *at > now) {
+            return 0;
+        }
         let mut inner = self.inner.write();
         let mut removed = 0;
         while let Some((&(at, version), message)) = inner.expiring.first_key_value() {
             if at > now {
-                return (removed, at);
+                break;
             }
             let message = message.clone();
             inner.expiring.remove(&(at, version));
@@ -124,7 +127,7 @@ impl RetainedMessages {
                 removed += 1;
             }
         }
-        (removed, BrokerTime::NEVER)
+        removed
     }
 
     pub(super) fn remove(&self, topic: &str) -> bool {

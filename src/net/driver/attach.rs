@@ -296,7 +296,7 @@ impl Driver {
             since: turn.batch.now,
         });
         if parked.will_at() <= turn.batch.now {
-            self.shared.publish_will(&mut parked, &mut turn.batch);
+            self.shared.publish_will(parked.take_will(), &mut turn.batch);
         }
         let kept = if parked.session.expiry_interval == 0 {
             self.shared.end_session(parked, &mut turn.batch);

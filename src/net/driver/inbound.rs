@@ -17,6 +17,10 @@ use crate::protocol::{
 use crate::router::{Batch, Outcome};
 use crate::topic::ParsedFilter;
 
+/// Copies that one turn gives to subscribers before they, and everybody else, get to run: a wide fan-out must not fill
+/// queues that their owners had no chance to empty.
+pub(super) const TURN_COPIES_MAX: u64 = 16 * 1024;
+
 /// With so much waiting for the socket, nothing is read any more: even answers to pings would pile up.
 const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 
@@ -88,7 +92,7 @@ impl Driver {
     fn handle_bytes(&mut self, bytes: &[u8], turn: &mut Turn) -> Result<(), End> {
         let mut rest = bytes;
         while !rest.is_empty() && self.connection.takes_packets() {
-            if self.must_wait(rest, &turn.out) {
+            if self.must_wait(rest, &turn.out) || turn.batch.counts.matched >= TURN_COPIES_MAX {
                 break;
             }
             match self.connection.decoder().decode(rest) {

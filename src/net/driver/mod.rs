@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use self::attach::{Attached, AuthAnswer};
 use self::ending::Lingering;
+use self::inbound::TURN_COPIES_MAX;
 use self::turn::Turn;
 use self::write::Unsent;
 use super::admission::Place;
@@ -122,9 +123,11 @@ impl Driver {
         for _ in 0..TURNS_MAX {
             turn.begin(self.shared.clock.now());
             let progress = self.turn(cx, turn);
+            let others_wait = turn.batch.counts.matched >= TURN_COPIES_MAX;
             turn.finish(&self.shared);
             match progress {
                 _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
+                _ if others_wait => break,
                 Progress::Some => {}
                 Progress::None => return Poll::Pending,
             }
