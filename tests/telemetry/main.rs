@@ -1,5 +1,6 @@
-//! What operators see of a running broker: `$SYS`, metrics, health.
+//! What operators see of a running broker: `$SYS`, metrics, health, and what became of every copy.
 
+mod accounting;
 mod health;
 mod metrics;
 mod support;

@@ -1,7 +1,7 @@
 //! An MQTT 5 client that sends what it is told and acknowledges only when it is told to.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -12,6 +12,7 @@ use midge::packet::{
 
 use super::PATIENCE;
 
+const MESSAGE_EXPIRY_INTERVAL: u8 = 2;
 const V5: ProtocolVersion = ProtocolVersion::V5;
 
 /// What a CONNECT says; the rest is as quiet as can be.
@@ -101,16 +102,28 @@ impl Client {
     }
 
     fn send(&mut self, packet: &Packet<'_>) {
+        self.try_send(packet).expect("the broker reads");
+    }
+
+    fn try_send(&mut self, packet: &Packet<'_>) -> io::Result<()> {
         let mut bytes = Vec::new();
         packet.encode(V5, &mut bytes);
-        self.stream.write_all(&bytes).expect("the broker reads");
+        self.stream.write_all(&bytes)
     }
 
     /// Does not wait for an answer.
     pub fn publish(&mut self, publish: Publish<'_>) {
+        self.try_publish(publish).expect("the broker reads");
+    }
+
+    /// The same where the broker may have closed the connection.
+    pub fn try_publish(&mut self, publish: Publish<'_>) -> io::Result<()> {
         let packet_id = (publish.qos > 0).then(|| self.next_id());
-        let properties = PublishProperties { message_expiry_interval: publish.expiry, ..PublishProperties::default() };
-        self.send(&Packet::Publish(packet::Publish {
+        // The one property that is ever sent, as its bytes.
+        let raw = publish.expiry.map(|seconds| [&[MESSAGE_EXPIRY_INTERVAL][..], &seconds.to_be_bytes()].concat());
+        let raw = raw.unwrap_or_default();
+        let properties = PublishProperties { raw: &raw, raw_is_forward: false, ..PublishProperties::default() };
+        self.try_send(&Packet::Publish(packet::Publish {
             dup: false,
             qos: quality(publish.qos),
             retain: publish.retain,
@@ -118,7 +131,7 @@ impl Client {
             packet_id,
             properties,
             payload: publish.payload,
-        }));
+        }))
     }
 
     /// Publishes at QoS 1 and returns what the broker says.
@@ -130,17 +143,49 @@ impl Client {
         }
     }
 
+    /// All four packets of a QoS 2 publish.
+    pub fn publish_exactly_once(&mut self, topic: &str, payload: &str) {
+        self.publish(Publish { topic, payload: payload.as_bytes(), qos: 2, ..Publish::default() });
+        let id = match self.wait(|incoming| matches!(incoming, Incoming::PubRec(..))) {
+            Incoming::PubRec(id, _) => id,
+            other => panic!("a PUBREC was expected: {other:?}"),
+        };
+        self.pubrel(id);
+        self.wait(|incoming| *incoming == Incoming::PubComp(id));
+    }
+
     pub fn subscribe(&mut self, filter: &str, options: SubscribeOptions) -> ReasonCode {
+        self.try_subscribe(filter, options).expect("a SUBACK, but the broker closed the connection")
+    }
+
+    /// The same where the broker may have closed the connection.
+    pub fn try_subscribe(&mut self, filter: &str, options: SubscribeOptions) -> Option<ReasonCode> {
         let packet_id = self.next_id();
-        self.send(&Packet::Subscribe(packet::Subscribe {
+        let filters = [(filter, options)];
+        let subscribe = packet::Subscribe {
             packet_id,
             subscription_identifier: None,
             user_properties: UserProperties::default(),
-            filters: SubscribeFilters::from_list(&[(filter, options)]),
-        }));
-        match self.wait(|incoming| matches!(incoming, Incoming::SubAck(_))) {
-            Incoming::SubAck(codes) => codes[0],
+            filters: SubscribeFilters::from_list(&filters),
+        };
+        self.try_send(&Packet::Subscribe(subscribe)).ok()?;
+        match self.try_wait(|incoming| matches!(incoming, Incoming::SubAck(_)))? {
+            Incoming::SubAck(codes) => codes.first().copied(),
             other => panic!("a SUBACK was expected: {other:?}"),
+        }
+    }
+
+    /// Answers what wants an answer, with an error if it may.
+    pub fn try_answer(&mut self, incoming: &Incoming, refuse: bool) -> io::Result<()> {
+        let code = if refuse { ReasonCode::UnspecifiedError } else { ReasonCode::Success };
+        match *incoming {
+            Incoming::Publish(Message { id: Some(id), qos: 1, .. }) => self.try_send(&Packet::PubAck(ack(id, code))),
+            Incoming::Publish(Message { id: Some(id), .. }) => self.try_send(&Packet::PubRec(ack(id, code))),
+            Incoming::PubRec(id, ReasonCode::Success | ReasonCode::NoMatchingSubscribers) => {
+                self.try_send(&Packet::PubRel(ack(id, ReasonCode::Success)))
+            }
+            Incoming::PubRel(id) => self.try_send(&Packet::PubComp(ack(id, ReasonCode::Success))),
+            _ => Ok(()),
         }
     }
 
@@ -150,6 +195,10 @@ impl Client {
 
     pub fn pubrec(&mut self, id: PacketId, code: ReasonCode) {
         self.send(&Packet::PubRec(ack(id, code)));
+    }
+
+    pub fn pubrel(&mut self, id: PacketId) {
+        self.send(&Packet::PubRel(ack(id, ReasonCode::Success)));
     }
 
     pub fn pubcomp(&mut self, id: PacketId) {
@@ -183,6 +232,11 @@ impl Client {
         }
     }
 
+    /// The next message's packet id; not acknowledged.
+    pub fn take_id(&mut self) -> PacketId {
+        self.message().id.expect("QoS 1 or 2")
+    }
+
     pub fn next(&mut self) -> Incoming {
         self.next_or_close().expect("a packet, but the broker closed the connection")
     }
@@ -193,16 +247,35 @@ impl Client {
 
     /// The next packet of its kind; what comes before it stays for the next look.
     fn wait(&mut self, is: impl Fn(&Incoming) -> bool) -> Incoming {
+        self.try_wait(is).expect("a packet, but the broker closed the connection")
+    }
+
+    fn try_wait(&mut self, is: impl Fn(&Incoming) -> bool) -> Option<Incoming> {
         if let Some(at) = self.early.iter().position(&is) {
-            return self.early.remove(at).expect("a packet that was found");
+            return self.early.remove(at);
         }
         loop {
-            let incoming = self.next_as(Incoming::from).expect("a packet, but the broker closed the connection");
+            let incoming = self.next_as(Incoming::from)?;
             if is(&incoming) {
-                return incoming;
+                return Some(incoming);
             }
             self.early.push_back(incoming);
         }
+    }
+
+    /// What has come by now, without waiting.
+    pub fn at_hand(&mut self) -> Vec<Incoming> {
+        self.stream.set_nonblocking(true).expect("a look without waiting");
+        let mut chunk = vec![0; 64 * 1024];
+        // An end of the connection shows when something is waited for.
+        while let Ok(n @ 1..) = self.stream.read(&mut chunk) {
+            self.inbox.extend_from_slice(&chunk[..n]);
+        }
+        self.stream.set_nonblocking(false).expect("waiting again");
+        while let Some(incoming) = self.decode(Incoming::from) {
+            self.early.push_back(incoming);
+        }
+        self.early.drain(..).collect()
     }
 
     /// Says goodbye and waits until the broker has let go.
@@ -221,12 +294,23 @@ impl Client {
         NonZeroU16::new(self.last_id).expect("fewer than 65,536 packets")
     }
 
-    fn next_as<R>(&mut self, read: impl FnOnce(&Packet<'_>) -> R) -> Option<R> {
+    fn decode<R>(&mut self, read: impl FnOnce(&Packet<'_>) -> R) -> Option<R> {
         let decoder = Decoder { version: V5, sender: Sender::Server, maximum_packet_size: u32::MAX, connected: true };
-        loop {
-            if let Decoded::Packet { packet, len } = decoder.decode(&self.inbox).expect("MQTT") {
+        match decoder.decode(&self.inbox).expect("MQTT") {
+            Decoded::Incomplete { .. } => None,
+            Decoded::Packet { packet, len } => {
                 let result = read(&packet);
                 self.inbox.drain(..len);
+                Some(result)
+            }
+        }
+    }
+
+    fn next_as<R>(&mut self, read: impl FnOnce(&Packet<'_>) -> R) -> Option<R> {
+        let mut read = Some(read);
+        loop {
+            let result = self.decode(|packet| read.take().map(|read| read(packet)));
+            if let Some(result) = result.flatten() {
                 return Some(result);
             }
             let mut chunk = [0; 64 * 1024];
