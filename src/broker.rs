@@ -275,5 +275,5 @@ fn access(config: &ListenerConfig) -> Result<Access, AuthFileError> {
             CertificateUserName::Subject => CertificateAs::Subject,
         },
     };
-    Ok(Access { authenticator: Arc::new(policy), authorizer })
+    Ok(Access::new(Arc::new(policy), authorizer))
 }

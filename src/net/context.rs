@@ -43,8 +43,6 @@ pub struct Parked {
     pub mailbox: Arc<Mailbox>,
     pub identity: Identity,
     pub access: Arc<ArcSwap<Access>>,
-    /// Some subscription was granted only in part: deliveries are checked.
-    pub filtered: bool,
     /// When its connection ended.
     pub since: BrokerTime,
 }
@@ -53,6 +51,21 @@ pub struct Parked {
 pub struct Access {
     pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
+    /// No other has it: what was decided by one is decided anew by the next.
+    pub(super) version: u64,
+}
+
+impl Access {
+    pub fn new(authenticator: Arc<dyn Authenticator>, authorizer: Arc<dyn Authorizer>) -> Self {
+        static VERSIONS: AtomicU64 = AtomicU64::new(1);
+        Access { authenticator, authorizer, version: VERSIONS.fetch_add(1, Relaxed) }
+    }
+
+    /// `$SYS` is the broker's own, whatever the authorizer says.
+    pub(super) fn may_publish(&self, identity: &Identity, message: &Message) -> bool {
+        !is_brokers_own(message.topic_bytes())
+            && (self.authorizer.allows_everything() || self.authorizer.may_publish(identity, message.topic()))
+    }
 }
 
 /// What a listener says of its connections.
@@ -87,14 +100,6 @@ impl Clients {
             ProtocolVersion::V4 => &self.v4,
             ProtocolVersion::V5 => &self.v5,
         }
-    }
-}
-
-impl Access {
-    /// `$SYS` is the broker's own, whatever the authorizer says.
-    pub(super) fn may_publish(&self, identity: &Identity, message: &Message) -> bool {
-        !is_brokers_own(message.topic_bytes())
-            && (self.authorizer.allows_everything() || self.authorizer.may_publish(identity, message.topic()))
     }
 }
 
@@ -139,7 +144,7 @@ impl Shared {
         let message = due.will.message(due.publisher, batch.now);
         if !due.access.load().may_publish(&due.identity, &message) {
             batch.counts.not_authorised += 1;
-            tracing::warn!(client_id = ?due.identity.client_id, topic = due.will.topic(), "will not authorised");
+            tracing::warn!(client_id = &*due.identity.client_id, topic = due.will.topic(), "will not authorised");
             return;
         }
         self.router.publish(&message, batch);
@@ -190,7 +195,7 @@ impl Shared {
             self.publish_will(will, batch);
             if expired && let Some(parked) = self.sessions.take_parked(&client_id, generation) {
                 batch.counts.sessions_expired += 1;
-                tracing::info!(client_id = ?client_id, "session expired");
+                tracing::info!(client_id = &*client_id, "session expired");
                 self.end_session(parked, batch); // [MQTT-4.1.0-2]
             }
         }

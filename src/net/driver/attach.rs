@@ -19,7 +19,10 @@ pub(super) type AuthAnswer = Result<Identity, Refusal>;
 pub(super) struct Attached {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) identity: Identity,
+    /// Some subscription is allowed only in part: deliveries are checked.
     pub(super) filtered: bool,
+    /// The version of the access that `filtered` was judged by.
+    pub(super) judged_by: Option<u64>,
     generation: Generation,
     /// An operator wants the session gone with the connection.
     pub(super) delete: bool,
@@ -47,9 +50,7 @@ impl Driver {
         let method = self.connection.request().and_then(|request| request.authentication_method.clone());
         if let Some(method) = method {
             let Some(exchange) = access.authenticator.begin(&method, &credentials) else {
-                // [MQTT-4.12.0-1]
-                let what = "the Authentication Method is not supported";
-                return Err(self.refused(ReasonCode::BadAuthenticationMethod, what.into(), turn));
+                return Err(self.refused(&unknown_method(&method), turn));
             };
             self.stage = Stage::Exchanging(exchange);
             let data = self.connection.request().map(|request| request.authentication_data.clone());
@@ -90,9 +91,11 @@ impl Driver {
         })
     }
 
-    fn refused(&self, reason_code: ReasonCode, reason: String, turn: &mut Turn) -> End {
+    /// The log is told why, the client only as much as helps nobody to guess.
+    fn refused(&self, refusal: &Refusal, turn: &mut Turn) -> End {
+        tracing::info!(peer = &*self.peer.name, reason = refusal.reason, "authentication refused");
         turn.batch.counts.authentication_failures += 1;
-        End::Closed(Violation::new(reason_code, reason))
+        End::Closed(Violation::new(refusal.reason_code, refusal.reason_string()))
     }
 
     pub(super) fn poll_stage(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
@@ -118,10 +121,7 @@ impl Driver {
     fn on_answer(&mut self, answer: AuthAnswer, turn: &mut Turn) -> Result<(), End> {
         match answer {
             Ok(identity) => self.claim(identity, None, turn),
-            Err(refusal) => {
-                tracing::info!(peer = %self.peer.name, reason = %refusal.reason, "authentication refused");
-                Err(self.refused(refusal.reason_code, refusal.reason_string().into(), turn))
-            }
+            Err(refusal) => Err(self.refused(&refusal, turn)),
         }
     }
 
@@ -156,6 +156,10 @@ impl Driver {
             };
             let method = self.connection.authentication_method().unwrap_or_default();
             attached.reauthentication = access.authenticator.begin(method, &credentials);
+            if attached.reauthentication.is_none() {
+                // A reload has taken the method away.
+                return Err(self.refused(&unknown_method(method), turn));
+            }
         }
         let Some(exchange) = &mut attached.reauthentication else {
             return Err(End::Closed(Violation::new(ReasonCode::ProtocolError, "AUTH is not expected now")));
@@ -170,10 +174,13 @@ impl Driver {
                 self.connection.send_auth(ReasonCode::Success, data.as_deref(), &mut turn.out).map_err(End::Closed)
             }
             Step::Done { .. } => {
-                Err(self.refused(ReasonCode::NotAuthorized, "re-authenticated as somebody else".into(), turn))
+                let refusal = Refusal::new(ReasonCode::NotAuthorized, "re-authenticated as somebody else");
+                Err(self.refused(&refusal, turn))
             }
             // [MQTT-4.12.1-2]
-            Step::Refused(refusal) => Err(self.refused(ReasonCode::NotAuthorized, refusal.reason, turn)),
+            Step::Refused(refusal) => {
+                Err(self.refused(&Refusal { reason_code: ReasonCode::NotAuthorized, ..refusal }, turn))
+            }
         }
     }
 
@@ -202,9 +209,9 @@ impl Driver {
         };
         let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Connecting) else { return Ok(()) };
         let Claiming { identity, generation, data } = *claiming;
-        let (resumed, mailbox, filtered) = match parked {
-            Some(parked) => (Some(parked.session), parked.mailbox, parked.filtered),
-            None => (None, self.shared.router.mailbox(&identity.client_id, self.listener.queue), false),
+        let (resumed, mailbox) = match parked {
+            Some(parked) => (Some(parked.session), parked.mailbox),
+            None => (None, self.shared.router.mailbox(&identity.client_id, self.listener.queue)),
         };
         let facts = self.facts(&identity);
         self.connection.set_publisher(mailbox.publisher());
@@ -220,7 +227,8 @@ impl Driver {
         self.stage = Stage::Attached(Box::new(Attached {
             mailbox,
             identity,
-            filtered,
+            filtered: false,
+            judged_by: None,
             generation,
             delete: false,
             reauthentication: None,
@@ -254,9 +262,9 @@ impl Driver {
 
     fn log_connected(&self, identity: &Identity, resumed: bool) {
         tracing::info!(
-            client_id = %identity.client_id,
-            peer = %self.peer.name,
-            listener = %self.listener.name,
+            client_id = &*identity.client_id,
+            peer = &*self.peer.name,
+            listener = &*self.listener.name,
             protocol = protocol_name(self.connection.version()),
             user = identity.user_name.as_deref().unwrap_or_default(),
             resumed,
@@ -292,7 +300,6 @@ impl Driver {
             mailbox: attached.mailbox,
             identity: attached.identity,
             access: Arc::clone(&self.listener.access),
-            filtered: attached.filtered,
             since: turn.batch.now,
         });
         if parked.will_at() <= turn.batch.now {
@@ -338,6 +345,11 @@ impl Driver {
             }
         }
     }
+}
+
+fn unknown_method(method: &str) -> Refusal {
+    let reason = format!("the authentication method {method:?} is not supported");
+    Refusal::new(ReasonCode::BadAuthenticationMethod, reason) // [MQTT-4.12.0-1]
 }
 
 fn protocol_name(version: ProtocolVersion) -> &'static str {

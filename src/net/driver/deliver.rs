@@ -5,11 +5,12 @@ use std::task::{Context, Poll};
 
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
+use crate::auth::Subscribing;
 use crate::message::{Delivery, DropCause, Message};
 use crate::packet::{QoS, ReasonCode};
 use crate::protocol::{Delivered, Replay, Violation};
 use crate::router::{Control, Kick, MailboxEvent, UnderWay};
-use crate::topic::PageEnd;
+use crate::topic::{PageEnd, ParsedFilter};
 
 /// What one turn puts into the socket at most.
 const TURN_BYTES_MAX: usize = 256 * 1024;
@@ -21,6 +22,7 @@ impl Driver {
         if !matches!(self.stage, Stage::Attached(_)) {
             return Ok(Progress::None);
         }
+        self.judge_subscriptions();
         let mut progress = Progress::None;
         let mut groups = true;
         if self.unsent.is_none() && (self.resend(turn) | self.replay(turn)) {
@@ -71,7 +73,24 @@ impl Driver {
         }
     }
 
-    /// Subscriptions that were granted in part are checked here, message by message.
+    /// Whether deliveries have to be checked: anew when the rules have changed, or the session was another user's.
+    fn judge_subscriptions(&mut self) {
+        let Stage::Attached(attached) = &mut self.stage else { return };
+        let access = self.listener.access.load();
+        if attached.judged_by == Some(access.version) {
+            return;
+        }
+        attached.judged_by = Some(access.version);
+        let is_whole = |filter: &str| {
+            ParsedFilter::parse(filter).is_ok_and(|parsed| {
+                access.authorizer.may_subscribe(&attached.identity, parsed.filter) == Subscribing::Whole
+            })
+        };
+        let mut filters = self.connection.session().into_iter().flat_map(|session| session.subscriptions.keys());
+        attached.filtered = !access.authorizer.allows_everything() && !filters.all(|filter| is_whole(filter));
+    }
+
+    /// Subscriptions that are allowed in part are checked here, message by message.
     fn may_receive(&self, message: &Message) -> bool {
         let Stage::Attached(attached) = &self.stage else { return false };
         !attached.filtered || self.listener.access.load().authorizer.may_receive(&attached.identity, message.topic())
