@@ -222,7 +222,7 @@ pub enum SubscribeCheck {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeniedPublish {
-    /// Acknowledged, not delivered, counted ([MQTT-3.3.5-2] of 3.1.1).
+    /// Acknowledged, not delivered, counted ([MQTT-3.1.1 3.3.5-2]).
     Acknowledge,
     Close,
 }

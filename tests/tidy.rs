@@ -1,0 +1,303 @@
+//! The house is tidy: who may use whom, what is never done where, and what never gets into the tree.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room of src/, and the rooms that it may use. `broker` knows them all; `cli` and `main` use the library.
+const ROOMS: [(&str, &[&str]); 11] = [
+    ("topic", &[]),
+    ("packet", &["topic"]),
+    ("message", &["packet", "topic"]),
+    ("protocol", &["message", "packet", "topic"]),
+    ("router", &["message", "topic"]),
+    ("auth", &["message", "packet", "topic"]),
+    ("config", &["topic"]),
+    ("net", &["auth", "message", "packet", "protocol", "router", "topic"]),
+    ("telemetry", &["config", "message", "net", "packet", "router", "topic"]),
+    ("admin", &["message", "net", "packet", "router", "telemetry", "topic"]),
+    ("broker", &["admin", "auth", "config", "message", "net", "packet", "protocol", "router", "telemetry", "topic"]),
+];
+
+/// What turns a sans-IO room into another one.
+const NEVER_IN_THE_CORE: [&str; 12] = [
+    ".await",
+    "async ",
+    "Instant::now",
+    "Mutex",
+    "RwLock",
+    "SystemTime",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "tokio",
+    "tracing",
+    "thread::sleep",
+];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of the tree.
+struct Source {
+    /// From the root of the repository.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// `topic` of src/topic/name.rs, `broker` of src/broker.rs.
+    fn room(&self) -> &str {
+        let rest = self.path.strip_prefix("src/").unwrap_or_default();
+        rest.split(['/', '.']).next().unwrap_or_default()
+    }
+
+    /// Without comments and without the tests at its end.
+    fn code(&self) -> String {
+        let lines = self.text.lines().take_while(|line| *line != "#[cfg(test)]" && *line != "#![cfg(test)]");
+        lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.contains("/tests/") || self.path.starts_with("tests/")
+    }
+}
+
+/// All files below a directory, but for what tools write there.
+fn files(directory: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![repository().join(directory)];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name();
+            match entry.file_type().expect("a type") {
+                kind if kind.is_dir() && [".git", "target", "corpus", "artifacts"].iter().any(|skip| name == *skip) => {
+                }
+                kind if kind.is_dir() => waiting.push(entry.path()),
+                kind if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn sources(directories: &[&str]) -> Vec<Source> {
+    let paths = directories.iter().flat_map(|directory| files(directory));
+    let rust = paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let sources: Vec<_> = rust
+        .map(|path| Source {
+            text: fs::read_to_string(&path).expect("text"),
+            path: path.strip_prefix(repository()).expect("below it").to_str().expect("ASCII").to_owned(),
+        })
+        .collect();
+    assert!(sources.len() > 3, "nothing found in {directories:?}");
+    sources
+}
+
+/// The rooms that code names: `crate::room::…` and `crate::{room::…, room}`.
+fn rooms_used(code: &str) -> HashSet<&str> {
+    let word = |text: &'_ str| text.len() - text.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
+    let mut used = HashSet::new();
+    for (at, found) in code.match_indices("crate::") {
+        let rest = &code[at + found.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            used.insert(&rest[..word(rest)]);
+            continue;
+        };
+        let mut depth = 0;
+        let mut begins = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                _ if begins && !c.is_whitespace() => {
+                    used.insert(&group[at..at + word(&group[at..])]);
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn rooms_are_found_in_both_forms_of_use() {
+    let code =
+        "use crate::topic::Name;\nuse crate::{\n    net::{self, clock},\n    auth,\n};\nlet a = crate::packet::A;";
+    assert_eq!(rooms_used(code), HashSet::from(["topic", "net", "auth", "packet"]));
+}
+
+#[test]
+fn no_room_uses_another_that_it_may_not() {
+    for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
+        let room = source.room();
+        if ["lib", "main", "cli"].contains(&room) {
+            continue;
+        }
+        let (_, allowed) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("{room} is no room"));
+        let code = source.code();
+        let used = rooms_used(&code).into_iter().filter(|used| ROOMS.iter().any(|(name, _)| name == used));
+        for used in used.filter(|used| *used != room) {
+            assert!(allowed.contains(&used), "{} uses {used}, and {room} may not", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_core_never_does_io_reads_a_clock_waits_or_locks() {
+    let core = ["topic", "packet", "message", "protocol"];
+    for source in sources(&["src"]).iter().filter(|source| core.contains(&source.room()) && !source.is_test()) {
+        let code = source.code();
+        for word in NEVER_IN_THE_CORE {
+            assert!(!code.contains(word), "{} says `{word}`", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_router_never_waits() {
+    for source in sources(&["src/router"]).iter().filter(|source| !source.is_test()) {
+        let code = source.code();
+        assert!(!code.contains(".await") && !code.contains("async "), "{} waits", source.path);
+    }
+}
+
+#[test]
+fn every_file_is_part_of_the_build() {
+    let sources = sources(&["src"]);
+    let has_module = |file: &str, name: &str| {
+        let source = sources.iter().find(|source| source.path == file);
+        source.is_some_and(|source| source.text.lines().any(|line| line.trim_end().ends_with(&format!("mod {name};"))))
+    };
+    for source in &sources {
+        let Some((parent, name)) = source.path.strip_suffix(".rs").and_then(|path| path.rsplit_once('/')) else {
+            continue;
+        };
+        if ["src/lib.rs", "src/main.rs"].contains(&source.path.as_str()) {
+            continue;
+        }
+        let (parent, name) = if name == "mod" { parent.rsplit_once('/').expect("below src") } else { (parent, name) };
+        let parents = [
+            format!("{parent}.rs"),
+            format!("{parent}/mod.rs"),
+            format!("{parent}/lib.rs"),
+            format!("{parent}/main.rs"),
+        ];
+        assert!(parents.iter().any(|file| has_module(file, name)), "no module contains {}", source.path);
+    }
+}
+
+#[test]
+fn nothing_is_unfinished_and_no_file_is_endless() {
+    for source in sources(&["src", "tests", "examples", "benches"]) {
+        let code = source.code();
+        // In two parts, or this file would find itself.
+        for left_over in [concat!("todo", "!("), concat!("dbg", "!("), concat!("unimplemented", "!(")] {
+            assert!(!code.contains(left_over), "{} has a {left_over}…)", source.path);
+        }
+        let lines = source.text.lines().count();
+        assert!(lines <= 800, "{} has {lines} lines: think of two files", source.path);
+    }
+}
+
+#[test]
+fn no_private_key_is_in_the_tree() {
+    let ignored = fs::read_to_string(repository().join(".gitignore")).expect(".gitignore");
+    assert!(ignored.lines().any(|line| line == "certs/*") && ignored.lines().any(|line| line == "!certs/README.md"));
+    let marks = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
+    let marks = marks.map(|mark| format!("-----BEGIN {mark}-----\n"));
+    // certs/ is where everybody's own keys are.
+    let certs = repository().join("certs");
+    for path in files(".").into_iter().filter(|path| !path.starts_with(&certs)) {
+        let is_key_file =
+            path.extension().is_some_and(|extension| ["key", "p12", "pfx"].iter().any(|key| extension == *key));
+        assert!(!is_key_file, "{} looks like a key", path.display());
+        let bytes = fs::read(&path).expect("a readable file");
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!marks.iter().any(|mark| text.contains(mark)), "{} has a private key", path.display());
+    }
+}
+
+/// How many statements each section of MQTT 5.0 has.
+const STATEMENTS: [(&str, u32); 56] = [
+    ("1.5.4", 3),
+    ("1.5.5", 1),
+    ("1.5.7", 1),
+    ("2.1.3", 1),
+    ("2.2.1", 6),
+    ("2.2.2", 1),
+    ("3.1.0", 2),
+    ("3.1.2", 30),
+    ("3.1.3", 12),
+    ("3.1.4", 6),
+    ("3.2.0", 2),
+    ("3.2.2", 22),
+    ("3.3.1", 13),
+    ("3.3.2", 20),
+    ("3.3.4", 10),
+    ("3.4.2", 3),
+    ("3.5.2", 3),
+    ("3.6.1", 1),
+    ("3.6.2", 3),
+    ("3.7.2", 3),
+    ("3.8.1", 1),
+    ("3.8.3", 5),
+    ("3.8.4", 8),
+    ("3.9.2", 2),
+    ("3.9.3", 2),
+    ("3.10.1", 1),
+    ("3.10.3", 2),
+    ("3.10.4", 6),
+    ("3.11.2", 2),
+    ("3.11.3", 2),
+    ("3.12.4", 1),
+    ("3.14.0", 1),
+    ("3.14.1", 1),
+    ("3.14.2", 4),
+    ("3.14.4", 3),
+    ("3.15.1", 1),
+    ("3.15.2", 3),
+    ("4.1.0", 2),
+    ("4.2", 1),
+    ("4.3.1", 1),
+    ("4.3.2", 5),
+    ("4.3.3", 13),
+    ("4.4.0", 2),
+    ("4.5.0", 2),
+    ("4.6.0", 6),
+    ("4.7.0", 1),
+    ("4.7.1", 2),
+    ("4.7.2", 1),
+    ("4.7.3", 4),
+    ("4.8.2", 6),
+    ("4.9.0", 3),
+    ("4.12.0", 7),
+    ("4.12.1", 2),
+    ("4.13.1", 1),
+    ("4.13.2", 1),
+    ("6.0.0", 4),
+];
+
+#[test]
+fn every_statement_that_is_cited_exists() {
+    let mut cited = 0;
+    for source in sources(&["src", "tests"]) {
+        // An id of MQTT 3.1.1 says so: [MQTT-3.1.1 3.3.5-1].
+        let ids = source.text.split("[MQTT-").skip(1).filter_map(|rest| Some(rest.split_once(']')?.0));
+        for id in ids.filter(|id| id.starts_with(|c: char| c.is_ascii_digit()) && !id.starts_with("3.1.1 ")) {
+            let known = id.rsplit_once('-').is_some_and(|(section, number)| {
+                let last = STATEMENTS.iter().find(|(known, _)| *known == section).map(|(_, last)| *last);
+                number.parse().is_ok_and(|number: u32| number >= 1 && last.is_some_and(|last| number <= last))
+            });
+            assert!(known, "{}: there is no statement [MQTT-{id}]", source.path);
+            cited += 1;
+        }
+    }
+    assert!(cited > 200, "only {cited} citations were found");
+}
