@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
             0x02 | 0x11 | 0x18 | 0x27 => {
                 self.take(4);
             }
-            0x0b => assert!(self.varint() > 0, "[MQTT-3.8.2] subscription identifier 0: {:02x?}", self.whole),
+            0x0b => assert!(self.varint() > 0, "subscription identifier 0 (3.8.2.1.2): {:02x?}", self.whole),
             0x09 | 0x16 => {
                 self.binary();
             }
