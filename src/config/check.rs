@@ -68,7 +68,7 @@ impl ListenerCheck<'_> {
             self.report("name", format!("another listener is already called {name:?}: give each its own name"));
         }
         let taken = before.iter().flat_map(|other| &other.addresses);
-        if let Some(twice) = taken.into_iter().find(|address| addresses.contains(address)) {
+        if let Some(twice) = taken.into_iter().find(|address| address.is_one_place() && addresses.contains(address)) {
             self.report("address", format!("{twice} already belongs to another listener: use another port"));
         }
     }

@@ -69,6 +69,11 @@ impl ListenerAddress {
         }
     }
 
+    /// Port 0 is another port every time.
+    pub(super) fn is_one_place(&self) -> bool {
+        !matches!(self, ListenerAddress::Tcp(address) if address.port() == 0)
+    }
+
     pub(super) fn parse(text: &str) -> Option<ListenerAddress> {
         match text.strip_prefix("unix:") {
             Some("") => None,

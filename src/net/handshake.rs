@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, rustls};
 use tokio_util::sync::CancellationToken;
 
@@ -88,6 +88,19 @@ impl Layers {
     }
 }
 
+/// A handshake that failed.
+struct Failed {
+    error: HandshakeError,
+    /// What may still be on its way to a client that is told why.
+    farewell: Option<Secured>,
+}
+
+impl<E: Into<HandshakeError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Failed { error: error.into(), farewell: None }
+    }
+}
+
 /// Takes a connection through its handshakes and starts its driver.
 pub(super) async fn run(socket: Socket, peer: Peer, place: Place, stop: CancellationToken) {
     let name = Arc::clone(&peer.name);
@@ -95,19 +108,25 @@ pub(super) async fn run(socket: Socket, peer: Peer, place: Place, stop: Cancella
     let mut alarm = Alarm::new(&place.shared.clock);
     let outcome = tokio::select! {
         outcome = layers(socket, peer, &place.listener.layers) => outcome,
-        () = poll_fn(|cx| alarm.poll(deadline, cx)) => Err(HandshakeError::TooSlow),
-        () = stop.cancelled() => Err(HandshakeError::Stopping),
+        () = poll_fn(|cx| alarm.poll(deadline, cx)) => Err(HandshakeError::TooSlow.into()),
+        () = stop.cancelled() => Err(HandshakeError::Stopping.into()),
     };
-    match outcome {
-        Ok((stream, peer)) => drop(place.shared.tasks.clone().spawn(Driver::new(stream, peer, place))),
-        Err(error) => {
-            place.shared.router.counters().add(&mut Counts { handshakes_failed: 1, ..Counts::default() });
-            tracing::info!(peer = %name, listener = %place.listener.name, why = %error, "connection refused");
+    let Failed { error, farewell } = match outcome {
+        Ok((stream, peer)) => return drop(place.shared.tasks.clone().spawn(Driver::new(stream, peer, place))),
+        Err(failed) => failed,
+    };
+    place.shared.router.counters().add(&mut Counts { handshakes_failed: 1, ..Counts::default() });
+    tracing::info!(peer = %name, listener = %place.listener.name, why = %error, "connection refused");
+    if let Some(stream) = farewell {
+        tokio::select! {
+            () = say_farewell(stream) => {}
+            () = poll_fn(|cx| alarm.poll(deadline, cx)) => {}
+            () = stop.cancelled() => {}
         }
     }
 }
 
-async fn layers(mut socket: Socket, mut peer: Peer, layers: &Layers) -> Result<(Stream, Peer), HandshakeError> {
+async fn layers(mut socket: Socket, mut peer: Peer, layers: &Layers) -> Result<(Stream, Peer), Failed> {
     if let Some(proxy) = &layers.proxy_protocol {
         believe_proxy(&mut socket, &mut peer, proxy).await?;
     }
@@ -134,13 +153,13 @@ async fn believe_proxy(socket: &mut Socket, peer: &mut Peer, proxy: &ProxyProtoc
     Ok(())
 }
 
-async fn encrypt(socket: Socket, peer: &mut Peer, tls: &Tls) -> Result<Secured, HandshakeError> {
+async fn encrypt(socket: Socket, peer: &mut Peer, tls: &Tls) -> Result<Secured, Failed> {
     let accept = TlsAcceptor::from(tls.config()).accept(Metered::new(socket));
     let stream = match accept.into_fallible().await {
         Ok(stream) => stream,
-        Err((error, socket)) => {
-            farewell(socket).await;
-            return Err(HandshakeError::Tls(error));
+        Err((error, metered)) => {
+            let farewell = Some(Secured::Plain(metered.into_socket()));
+            return Err(Failed { error: HandshakeError::Tls(error), farewell });
         }
     };
     peer.certificate = client_certificate(stream.get_ref().1)?;
@@ -154,25 +173,20 @@ fn client_certificate(
     certificate.map(|der| CertificateSubject::from_der(der).map(Arc::new)).transpose()
 }
 
-async fn upgrade(
-    mut stream: Secured,
-    peer: &mut Peer,
-    layer: &WebSocketLayer,
-) -> Result<WebSocket<Secured>, HandshakeError> {
+async fn upgrade(mut stream: Secured, peer: &mut Peer, layer: &WebSocketLayer) -> Result<WebSocket<Secured>, Failed> {
     let mut request = Vec::new();
     let accepted = loop {
         match websocket::upgrade(&request, &layer.rules) {
             Upgrade::Accepted(accepted) => break accepted,
             Upgrade::Refused(refusal) => {
                 stream.write_all(refusal.response().as_bytes()).await?;
-                farewell(stream).await;
-                return Err(refusal.into());
+                return Err(Failed { error: refusal.into(), farewell: Some(stream) });
             }
             Upgrade::Incomplete => {}
         }
         request.reserve(REQUEST_BYTES);
         if stream.read_buf(&mut request).await? == 0 {
-            return Err(HandshakeError::Cut);
+            return Err(HandshakeError::Cut.into());
         }
     };
     let Accepted { response, request_len, forwarded_for } = accepted;
@@ -195,7 +209,7 @@ const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
 
 /// Lets a client read why it was refused: closing with its bytes unread would destroy what is on its way to it. The
 /// deadline of the handshake holds.
-async fn farewell(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+async fn say_farewell(mut stream: Secured) {
     if stream.shutdown().await.is_ok() {
         let _ = tokio::io::copy(&mut stream.take(FAREWELL_BYTES_MAX), &mut tokio::io::sink()).await;
     }

@@ -41,6 +41,10 @@ impl Metered {
     pub(super) fn new(socket: Socket) -> Self {
         Metered { socket, taken: 0 }
     }
+
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
+    }
 }
 
 impl Socket {

@@ -1,0 +1,17 @@
+//! A broker in this process, on free ports; clients that write exact bytes; certificates made at run time.
+
+mod authority;
+mod dribble;
+mod log;
+mod mqtt;
+mod server;
+mod tls;
+mod websocket;
+
+pub use authority::Authority;
+pub use dribble::Dribble;
+pub use log::Log;
+pub use mqtt::{Client, connect_packet, publish_packet, within};
+pub use server::{TestBroker, listener, network, tls, websocket};
+pub use tls::TlsClient;
+pub use websocket::{Frames, WebSocketClient, frame, request};
