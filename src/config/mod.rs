@@ -4,11 +4,11 @@
 //! Config::default()  <  midge.toml  <  MIDGE_… environment  <  command-line flags
 //! ```
 //!
-//! [`raw`] turns the layers into one tree in which every value knows where it was written, [`read`] lays that tree over
-//! the defaults and collects everything that is wrong, [`check`] judges what only the whole can show. A `Config` that
+//! `raw` turns the layers into one tree in which every value knows where it was written, `read` lays that tree over
+//! the defaults and collects everything that is wrong, `check` judges what only the whole can show. A `Config` that
 //! came out of [`Layers::load`] is safe to start. Parts of the broker receive their own struct, never the whole.
 //!
-//! Never in here: sockets, the broker's state. Files are only looked at by [`Layers::load`] and [`files`].
+//! Never in here: sockets, the broker's state. Files are only looked at by [`Layers::load`] and `files`.
 
 mod check;
 mod defaults;
@@ -189,7 +189,7 @@ pub enum ProxyVersion {
 /// Who may connect, and what they may do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccessConfig {
-    /// As written; ask [`AccessConfig::allows_anonymous`].
+    /// As written; ask [`ListenerConfig::allows_anonymous`].
     pub allow_anonymous: Option<bool>,
     /// In mosquitto's format.
     pub password_file: Option<PathBuf>,
