@@ -84,7 +84,7 @@ fn bind(config: &ListenerConfig, address: &ListenerAddress) -> Result<Option<Lis
     match bound {
         Ok(socket) => {
             let local = socket.local_addr().map_or_else(|| address.to_string(), |local| local.to_string());
-            tracing::info!(listener = %config.name, address = local, "listening");
+            tracing::info!(listener = %config.name, address = %local, "listening");
             Ok(Some(socket))
         }
         Err(error) if config.addresses.len() > 1 && lacks_ipv6(address, &error) => {
