@@ -7,10 +7,9 @@
 //! ```
 //! The contract: the driver decodes packets with [`Connection::decoder`], gives each to `handle_packet`, carries out
 //! the returned [`Action`] and answers it; every turn it asks `next_timeout` and calls `handle_timeout` when it has
-//! come; deliveries go through `deliver` while [`Connection::window`] has room. A [`Violation`] is given to
+//! come; deliveries go through `deliver` while [`Connection::window_free`] has room. A [`Violation`] is given to
 //! `close`, which says on the wire what the standard wants said. No I/O, no clock: `now` is an argument.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +39,6 @@ pub struct Connection {
     pub(super) bridge: bool,
     /// Bytes; the client's Maximum Packet Size ([MQTT-3.1.2-24]).
     pub(super) maximum_packet_size: u32,
-    receive_maximum: NonZeroU16,
     /// CONNECT asked for no session beyond the connection: DISCONNECT may not ask for one either.
     asked_no_expiry: bool,
     authentication_method: Option<Box<str>>,
@@ -62,7 +60,6 @@ enum State {
 impl Connection {
     pub fn new(settings: Arc<Settings>, now: BrokerTime, connect_timeout: Duration) -> Self {
         Connection {
-            receive_maximum: settings.inflight_max,
             settings,
             version: ProtocolVersion::V4,
             state: State::AwaitConnect,
@@ -369,7 +366,6 @@ impl Connection {
         session.outbound.connect(request.receive_maximum.get());
         session.inbound.connect();
         self.bridge = request.bridge;
-        self.receive_maximum = request.receive_maximum;
         self.asked_no_expiry = request.asked_session_expiry_interval == 0;
         self.outbound_aliases = OutboundAliases::new(request.topic_alias_maximum);
         self.keep_alive = KeepAlive::new(request.granted_keep_alive(&self.settings), now);
@@ -395,11 +391,6 @@ impl Connection {
         let connack =
             connecting::success(request, &self.settings, session_present, response_information.as_deref(), data);
         self.send(&Packet::ConnAck(connack), out)
-    }
-
-    /// QoS 1 and 2 messages that may be unacknowledged: the client's Receive Maximum, or the configured window.
-    pub fn window(&self) -> u32 {
-        u32::from(self.receive_maximum.get())
     }
 
     /// Ends the connection and says why, if the state and version have a way to ([MQTT-4.13.1-1], [MQTT-4.13.2-1]).

@@ -153,9 +153,15 @@ impl Connection {
         Delivered::Sent
     }
 
-    /// QoS 1 and 2 messages in flight on this connection, as the mailbox is to count them.
+    /// QoS 1 and 2 messages sent and not completely acknowledged.
     pub fn inflight(&self) -> u32 {
-        self.session.as_ref().map_or(0, |session| session.outbound.inflight())
+        self.session.as_ref().map_or(0, |session| session.outbound.open())
+    }
+
+    /// How many more QoS 1 and 2 messages may be sent now: as far as the client's Receive Maximum or the configured
+    /// window goes.
+    pub fn window_free(&self) -> u32 {
+        self.session.as_ref().map_or(0, |session| session.outbound.window_free())
     }
 
     /// After a reconnect: sends again what was not acknowledged ([MQTT-4.4.0-1]), at most `bytes_max` at a time.

@@ -35,6 +35,19 @@ impl Deadlines {
         }
     }
 
+    /// What was due at `at` is not due any more: the session has been taken up.
+    pub fn remove(&self, at: BrokerTime, client_id: &Arc<str>, generation: Generation) {
+        self.inner.lock().due.remove(&(at, generation, Arc::clone(client_id)));
+    }
+
+    pub fn len(&self) -> usize {
+        self.inner.lock().due.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub fn pop_due(&self, now: BrokerTime) -> Option<(Arc<str>, Generation)> {
         let mut inner = self.inner.lock();
         if inner.due.first()?.0 > now {

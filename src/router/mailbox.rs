@@ -80,8 +80,8 @@ pub enum MailboxEvent {
 /// What a driver has under way to its client, as it last told the mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnderWay {
-    /// Of the window: QoS 1 and 2 messages sent on this connection, or all of it while older ones are sent again.
-    pub window_used: u32,
+    /// How many more QoS 1 and 2 messages may be sent now.
+    pub window_free: u32,
     /// QoS 1 and 2 messages sent and not completely acknowledged, those of earlier connections included.
     pub inflight: u32,
     /// QoS 0 messages that the socket has not taken yet.
@@ -117,10 +117,10 @@ struct Inner {
     reserved_messages: u32,
     reserved_bytes: u64,
     limits: QueueLimits,
-    /// As the driver last said; messages that it was given since use the window too.
+    /// As the driver last said, and what it was given since.
     under_way: UnderWay,
-    /// The client's Receive Maximum (or the configured window of 3.x).
-    window: u32,
+    /// The driver has seen the head of the queue and cannot send it: what comes behind it need not wake it.
+    is_stuck: bool,
     online: bool,
     closed: bool,
     waker: Option<Waker>,
@@ -154,7 +154,7 @@ impl Mailbox {
             reserved_bytes: 0,
             limits,
             under_way: UnderWay::default(),
-            window: 0,
+            is_stuck: false,
             online: false,
             closed: false,
             waker: None,
@@ -181,11 +181,11 @@ impl Mailbox {
     }
 
     /// A driver has taken the session: from now on QoS 0 is queued too.
-    pub fn attach(&self, window: u32, under_way: UnderWay) {
+    pub fn attach(&self, under_way: UnderWay) {
         let mut inner = self.inner.lock();
         inner.online = true;
-        inner.window = window;
         inner.under_way = under_way;
+        inner.is_stuck = false;
         inner.control = None;
     }
 
@@ -196,8 +196,9 @@ impl Mailbox {
         inner.waker = None;
         inner.control = None;
         inner.under_way = UnderWay { inflight, ..UnderWay::default() };
+        let shared = inner.take_shared();
         inner.drop_unkept_qos0(batch);
-        inner.take_shared()
+        shared
     }
 
     /// The session has ended: nothing is taken any more. Returns what was still queued.
@@ -256,12 +257,12 @@ impl Mailbox {
     }
 
     /// Keeps room for a QoS 1 or 2 copy that is pushed later in the same call; false when the queue is full.
-    pub(super) fn reserve(&self, delivery: &Delivery) -> bool {
+    pub(super) fn reserve(&self, delivery: &Delivery, batch: &mut Batch) -> bool {
         let mut inner = self.inner.lock();
         if inner.closed {
             return true;
         }
-        if !inner.has_room(delivery) {
+        if !inner.has_room(delivery) && !inner.make_room(delivery, &self.client_id, batch) {
             return false;
         }
         inner.reserved_messages += 1;
@@ -280,8 +281,9 @@ impl Mailbox {
 
     /// The driver's look into its mailbox: at most one event, and the waker kept when there is none.
     ///
-    /// `under_way` is what the driver has under way now; at most `bytes_max` bytes are moved into `into`, nothing when
-    /// `bytes_max` is 0 (the socket does not take more). `groups` asks to look for waiting groups too. Never more QoS 1 and 2 messages than the window has room for.
+    /// `under_way` is what the driver has under way now. At most `bytes_max` bytes are moved into `into` (and one message at
+    /// least), nothing when `bytes_max` is 0 (the socket does not take more); never more QoS 1 and 2 messages than
+    /// its window has free. `groups` asks to look for waiting groups too.
     pub fn poll(
         &self,
         waker: &Waker,
@@ -301,6 +303,7 @@ impl Mailbox {
         if groups && bytes_max > 0 && inner.credit() > 0 && inner.groups.iter().any(|group| group.is_waiting()) {
             return Poll::Ready(MailboxEvent::GroupsWaiting);
         }
+        inner.is_stuck = !inner.queue.is_empty();
         if !inner.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
@@ -347,6 +350,7 @@ impl Mailbox {
         let purged = std::mem::take(&mut inner.queue).len();
         inner.bytes = 0;
         inner.queued_acked = 0;
+        inner.is_stuck = false;
         inner.dropped += purged as u64;
         batch.counts.dropped[DropCause::Purged as usize] += purged as u64;
         purged
@@ -355,6 +359,10 @@ impl Mailbox {
     /// Drops messages that have expired: a session that sleeps does not look itself.
     pub fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
         self.inner.lock().drop_expired(now, batch);
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.inner.lock().online
     }
 
     pub(super) fn join(&self, group: &Arc<Group>) {
@@ -375,13 +383,13 @@ impl Mailbox {
     /// In flight and waiting, for the `least_in_flight` strategy.
     pub(super) fn load(&self) -> u32 {
         let inner = self.inner.lock();
-        inner.under_way.window_used + inner.queued_acked
+        inner.under_way.inflight + inner.queued_acked
     }
 }
 
 impl Inner {
     fn credit(&self) -> u32 {
-        self.window.saturating_sub(self.under_way.window_used + self.queued_acked)
+        self.under_way.window_free.saturating_sub(self.queued_acked)
     }
 
     fn has_room(&self, delivery: &Delivery) -> bool {
@@ -392,7 +400,8 @@ impl Inner {
 
     /// Room for a message whose size is not known yet: the byte limit may be passed by one message.
     fn has_room_for_one(&self) -> bool {
-        self.queue.len() < self.limits.messages_max as usize && self.bytes < self.limits.bytes_max
+        let messages = self.queue.len() as u64 + u64::from(self.reserved_messages);
+        messages < u64::from(self.limits.messages_max) && self.bytes + self.reserved_bytes < self.limits.bytes_max
     }
 
     fn release_reservation(&mut self, delivery: &Delivery) {
@@ -405,13 +414,16 @@ impl Inner {
         self.earliest_expiry = self.earliest_expiry.min(delivery.message.expires_at());
         self.queued_acked += u32::from(delivery.qos != QoS::AtMostOnce);
         self.queue.push_back(delivery);
-        if let Some(waker) = self.waker.take() {
+        if !self.is_stuck
+            && let Some(waker) = self.waker.take()
+        {
             batch.wake_later(waker);
         }
     }
 
     fn remove(&mut self, index: usize) -> Option<Delivery> {
         let delivery = if index == 0 { self.queue.pop_front() } else { self.queue.remove(index) }?;
+        self.is_stuck = false;
         self.bytes -= delivery.message.size() as u64;
         self.queued_acked -= u32::from(delivery.qos != QoS::AtMostOnce);
         Some(delivery)
@@ -494,6 +506,7 @@ impl Inner {
         self.bytes -= bytes;
         self.queued_acked -= acked;
         self.earliest_expiry = earliest;
+        self.is_stuck = false;
         let expired = before - self.queue.len();
         self.dropped += expired as u64;
         batch.counts.dropped[DropCause::Expired as usize] += expired as u64;
@@ -508,22 +521,18 @@ impl Inner {
         let before = self.queue.len();
         self.queue.retain(|delivery| delivery.qos != QoS::AtMostOnce);
         self.bytes = self.queue.iter().map(|delivery| delivery.message.size() as u64).sum();
-        batch.counts.dropped[DropCause::Offline as usize] += (before - self.queue.len()) as u64;
+        let dropped = (before - self.queue.len()) as u64;
+        self.dropped += dropped;
+        batch.counts.dropped[DropCause::Offline as usize] += dropped;
     }
 
     fn take_shared(&mut self) -> Vec<Delivery> {
-        if self.groups.is_empty() {
+        if self.queue.iter().all(|delivery| delivery.group.is_none()) {
             return Vec::new();
         }
-        let (shared, own): (Vec<_>, VecDeque<_>) = {
-            let mut shared = Vec::new();
-            let mut own = VecDeque::new();
-            for delivery in std::mem::take(&mut self.queue) {
-                if delivery.group.is_some() { shared.push(delivery) } else { own.push_back(delivery) }
-            }
-            (shared, own)
-        };
-        self.queue = own;
+        let (shared, own): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|delivery| delivery.group.is_some());
+        self.queue = own.into();
         self.bytes -= shared.iter().map(|delivery| delivery.message.size() as u64).sum::<u64>();
         self.queued_acked -= shared.iter().filter(|delivery| delivery.qos != QoS::AtMostOnce).count() as u32;
         shared
@@ -531,31 +540,31 @@ impl Inner {
 
     /// Moves what may be sent now; true when anything was moved.
     fn move_out(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
-        let window_free = self.window.saturating_sub(self.under_way.window_used);
         if self.queue.is_empty() {
             return false;
         }
-        if self.queued_acked <= window_free && self.bytes <= bytes_max && into.is_empty() {
-            self.under_way.window_used += self.queued_acked;
+        if self.queued_acked <= self.under_way.window_free && self.bytes <= bytes_max && into.is_empty() {
+            self.under_way.inflight += self.queued_acked;
+            self.under_way.window_free -= self.queued_acked;
             self.queued_acked = 0;
             self.bytes = 0;
             *into = std::mem::take(&mut self.queue);
             return true;
         }
-        self.move_out_one_by_one(window_free, bytes_max, into)
+        self.move_out_one_by_one(bytes_max, into)
     }
 
-    fn move_out_one_by_one(&mut self, mut window_free: u32, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
+    fn move_out_one_by_one(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
         let mut moved_bytes = 0;
         while let Some(head) = self.queue.front() {
             let acked = head.qos != QoS::AtMostOnce;
-            if (acked && window_free == 0) || moved_bytes >= bytes_max {
+            if (acked && self.under_way.window_free == 0) || moved_bytes >= bytes_max {
                 break;
             }
             moved_bytes += head.message.size() as u64;
             if acked {
-                window_free -= 1;
-                self.under_way.window_used += 1;
+                self.under_way.window_free -= 1;
+                self.under_way.inflight += 1;
             }
             if let Some(delivery) = self.remove(0) {
                 into.push_back(delivery);

@@ -1,8 +1,8 @@
 //! State that all connections share: subscriptions, shared subscriptions, retained messages, session slots, mailboxes.
 //!
 //! Everything here is sync and bounded. It never awaits, does no I/O and decodes no packet. Lock order, outermost
-//! first: a session slot, the shared groups, a group, a mailbox; the subscription tree and the retained messages are
-//! leaves that are never held while another lock is taken.
+//! first: a session slot, updates of retained messages, a retained topic, the shared groups, a group, a mailbox. The
+//! subscription tree, the retained messages and the deadlines are leaves, never held while another lock is taken.
 
 mod batch;
 mod counters;
@@ -12,6 +12,9 @@ mod retained;
 mod sessions;
 mod shared_subscriptions;
 mod subscriptions;
+
+#[cfg(test)]
+mod tests;
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
@@ -108,31 +111,32 @@ impl Router {
         batch.flush(&self.counters);
     }
 
-    /// Gives a message to everybody it is for.
+    /// Gives a message to everybody it is for, and retains it if it says so; a refused one changes nothing.
     pub fn publish(&self, message: &Message, batch: &mut Batch) -> Outcome {
-        // Drawn before the match, see `retained`.
-        let version = message.retain().then(|| self.retained.draw_version());
-        let matches = self.subscriptions.matches(message.topic(), &mut batch.matches);
-        // The limit is for what clients keep here, and no subscriber may stop what the others see of the broker.
-        if message.is_brokers_own() {
-            let outcome = push_all(&matches, message, false, batch);
-            version.inspect(|version| self.retained.set(message, *version));
-            return outcome;
+        if !message.retain() {
+            return self.route(message, batch); // [MQTT-3.3.1-8]
         }
-        if version.is_some() && !self.retained.has_room(message) {
+        let update = self.retained.begin(message.topic());
+        // The limit is for what clients keep here.
+        if !message.is_brokers_own() && !self.retained.has_room(message) {
             return refuse(Refused::RetainedFull, batch);
         }
-        let reserves = matches.may_refuse && message.qos() != QoS::AtMostOnce;
-        if reserves && !reserve_all(&matches, message) {
+        let outcome = self.route(message, batch);
+        if let Outcome::Routed { .. } = outcome {
+            self.retained.set(message, &update);
+        }
+        outcome
+    }
+
+    fn route(&self, message: &Message, batch: &mut Batch) -> Outcome {
+        let matches = self.subscriptions.matches(message.topic(), &mut batch.matches);
+        let reserves = matches.may_refuse && may_be_refused(message);
+        if reserves && !reserve_all(&matches, message, batch) {
             batch.counts.matched += matches.copies();
             batch.counts.refused += matches.copies();
             return refuse(Refused::QueueFull, batch);
         }
-        let outcome = push_all(&matches, message, reserves, batch);
-        if let (Some(version), Outcome::Routed { .. }) = (version, outcome) {
-            self.retained.set(message, version);
-        }
-        outcome
+        push_all(&matches, message, reserves, batch)
     }
 
     /// Subscribes a session; `filter` may begin with `$share/`.
@@ -143,22 +147,28 @@ impl Router {
         options: SubscribeOptions,
         id: Option<NonZeroU32>,
     ) -> Subscribed {
-        let existed = match filter.share {
+        let (existed, retained_before) = self.retained.between_updates(|| match filter.share {
             None => {
                 let target = Target::Session { mailbox: Arc::clone(mailbox), options, id };
                 self.subscriptions.insert(filter.filter, mailbox.id(), target)
             }
-            Some(share) => {
-                let joined =
-                    self.groups.join((share, filter.filter), mailbox, (options, id), || self.next_subscriber());
-                if joined.is_new_group {
-                    let key = joined.group.key();
-                    self.subscriptions.insert(filter.filter, key, Target::Group(joined.group));
-                }
-                joined.replaced
-            }
-        };
-        Subscribed { existed, retained_before: self.retained.version() }
+            Some(share) => self.join(share, filter.filter, mailbox, (options, id)),
+        });
+        Subscribed { existed, retained_before }
+    }
+
+    fn join(
+        &self,
+        share: &str,
+        filter: &str,
+        mailbox: &Arc<Mailbox>,
+        wish: (SubscribeOptions, Option<NonZeroU32>),
+    ) -> bool {
+        self.groups.join((share, filter), mailbox, wish, |make| {
+            let group = make(self.next_subscriber());
+            self.subscriptions.insert(filter, group.key(), Target::Group(Arc::clone(&group)));
+            group
+        })
     }
 
     /// False when there was no such subscription.
@@ -166,11 +176,9 @@ impl Router {
         let Some(share) = filter.share else {
             return self.subscriptions.remove(filter.filter, mailbox.id());
         };
-        let (was_member, emptied) = self.groups.leave((share, filter.filter), mailbox, batch);
-        if let Some(group) = emptied {
-            self.subscriptions.remove(group.filter(), group.key());
-        }
-        was_member
+        self.groups.leave((share, filter.filter), mailbox, batch, |emptied| {
+            self.subscriptions.remove(filter.filter, emptied.key());
+        })
     }
 
     /// Copies that a session can no longer deliver: those of shared subscriptions go to other members, the rest is
@@ -249,14 +257,14 @@ fn refuse(why: Refused, batch: &mut Batch) -> Outcome {
 }
 
 /// Keeps room in every session that wants the publisher refused; all or nothing.
-fn reserve_all(matches: &Matches, message: &Message) -> bool {
+fn reserve_all(matches: &Matches, message: &Message, batch: &mut Batch) -> bool {
     let mut reserved: Vec<(&Match, Delivery)> = Vec::new();
     for found in matches.sessions.iter().filter(|found| found.mailbox.refuses_when_full()) {
         let Some(delivery) = found.delivery(message) else { continue };
         if delivery.qos == QoS::AtMostOnce {
             continue;
         }
-        if !found.mailbox.reserve(&delivery) {
+        if !found.mailbox.reserve(&delivery, batch) {
             for (found, delivery) in reserved {
                 found.mailbox.unreserve(&delivery);
             }
@@ -267,28 +275,35 @@ fn reserve_all(matches: &Matches, message: &Message) -> bool {
     true
 }
 
+/// Whether there is somebody who can be told. No subscriber stops what the others see of the broker itself.
+fn may_be_refused(message: &Message) -> bool {
+    message.qos() != QoS::AtMostOnce && !message.is_brokers_own()
+}
+
 /// `reserved`: every session that refuses publishers keeps room for this message.
 fn push_all(matches: &Matches, message: &Message, reserved: bool, batch: &mut Batch) -> Outcome {
-    let (mut matched, mut full_sessions, mut full_groups) = (0, 0, 0);
+    let (mut matched, mut taken, mut full_sessions, mut full_groups) = (0, 0, 0, 0);
     for found in &matches.sessions {
         let pushed = found.push(message, reserved, batch);
         matched += u32::from(pushed != Pushed::Closed);
+        taken += u32::from(pushed == Pushed::Queued);
         full_sessions += u32::from(pushed == Pushed::Dropped(DropCause::QueueFull));
     }
     for group in &matches.groups {
         let given = group.give(message, batch);
         matched += u32::from(given != Given::Closed);
+        taken += u32::from(given == Given::Taken);
         full_groups += u32::from(given == Given::Dropped(DropCause::Window));
     }
     batch.counts.no_subscriber += u64::from(matched == 0 && !message.is_brokers_own());
-    let has_publisher = message.qos() != QoS::AtMostOnce && !message.is_brokers_own();
-    if matched == 0 || !has_publisher || full_sessions + full_groups < matched {
+    let full = full_sessions + full_groups;
+    if taken > 0 || full == 0 || !may_be_refused(message) {
         return Outcome::Routed { matched };
     }
     // Nobody could take it, so the publisher is told, and the copies count as refused instead of dropped.
     batch.counts.dropped[DropCause::QueueFull as usize] -= u64::from(full_sessions);
     batch.counts.dropped[DropCause::Window as usize] -= u64::from(full_groups);
-    batch.counts.refused += u64::from(matched);
+    batch.counts.refused += u64::from(full);
     refuse(Refused::QueueFull, batch)
 }
 

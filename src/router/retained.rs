@@ -1,13 +1,15 @@
 //! Retained messages (section 3.3.1.3): the last message of every topic, its limits and its expiry.
 //!
-//! A version orders an update against a subscription: the publisher draws it before it looks for matches, the
-//! subscriber after its subscription is in the tree. A retained message whose version is later than the subscription's
-//! reaches the subscriber as a live message, so the replay leaves it out.
+//! Updates of one topic follow each other, so that the message every subscriber gets last is the one that is retained. A
+//! subscription enters the tree between updates and takes the version of that moment: what is retained from a later
+//! version on reaches it live and is left out of its replay; what is earlier does not, and is replayed. Nothing is lost
+//! between the two, and nothing comes twice.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::message::{BrokerTime, Message};
 use crate::topic::{PageEnd, Retained, RetainedTree};
@@ -32,8 +34,25 @@ impl Retained for Kept {
 
 pub(super) struct RetainedMessages {
     limits: RetainedLimits,
+    /// The version of the next update; drawn under its topic's lock.
     versions: AtomicU64,
+    /// Shared by updates, from before they look for subscribers until they are retained; exclusive for a subscription
+    /// while it enters the tree.
+    updates: RwLock<()>,
+    /// One update of a topic at a time; topics share a lock by their hash.
+    topics: [Mutex<()>; TOPIC_LOCKS],
+    topic_hash: foldhash::fast::RandomState,
     inner: RwLock<Inner>,
+}
+
+/// Enough that updates of different topics rarely meet.
+const TOPIC_LOCKS: usize = 64;
+
+/// An update that is under way: nobody else updates its topic, and no subscription begins.
+pub(super) struct Update<'a> {
+    version: u64,
+    _topic: MutexGuard<'a, ()>,
+    _updates: RwLockReadGuard<'a, ()>,
 }
 
 #[derive(Default)]
@@ -48,19 +67,31 @@ struct Inner {
 
 impl RetainedMessages {
     pub(super) fn new(limits: RetainedLimits) -> Self {
-        RetainedMessages { limits, versions: AtomicU64::new(1), inner: RwLock::default() }
+        RetainedMessages {
+            limits,
+            versions: AtomicU64::new(1),
+            updates: RwLock::default(),
+            topics: std::array::from_fn(|_| Mutex::default()),
+            topic_hash: foldhash::fast::RandomState::default(),
+            inner: RwLock::default(),
+        }
     }
 
-    /// For an update: later than every version drawn before.
-    pub(super) fn draw_version(&self) -> u64 {
-        self.versions.fetch_add(1, SeqCst)
+    /// Before a retained message is given to subscribers.
+    pub(super) fn begin(&self, topic: &str) -> Update<'_> {
+        let updates = self.updates.read();
+        let index = self.topic_hash.hash_one(topic) as usize % TOPIC_LOCKS;
+        let topic = self.topics[index].lock();
+        Update { version: self.versions.fetch_add(1, SeqCst), _topic: topic, _updates: updates }
     }
 
-    /// For a subscription that is in the tree by now: updates from here on reach it live.
-    pub(super) fn version(&self) -> u64 {
-        self.versions.load(SeqCst)
+    /// Makes a subscription while no update is under way: updates from the returned version on reach it live.
+    pub(super) fn between_updates<R>(&self, subscribe: impl FnOnce() -> R) -> (R, u64) {
+        let _alone = self.updates.write();
+        (subscribe(), self.versions.load(SeqCst))
     }
 
+    /// Updates at the same moment may pass the limits by one message each.
     pub(super) fn has_room(&self, message: &Message) -> bool {
         let inner = self.inner.read();
         let (own, own_bytes) = inner.own;
@@ -74,11 +105,9 @@ impl RetainedMessages {
     }
 
     /// Replaces what the topic had ([MQTT-3.3.1-5]); an empty payload removes it ([MQTT-3.3.1-6], [MQTT-3.3.1-7]).
-    pub(super) fn set(&self, message: &Message, version: u64) {
+    pub(super) fn set(&self, message: &Message, update: &Update<'_>) {
+        let version = update.version;
         let mut inner = self.inner.write();
-        if inner.tree.get(message.topic()).is_some_and(|kept| kept.version > version) {
-            return;
-        }
         inner.remove(message.topic());
         if message.payload().is_empty() {
             return;

@@ -80,8 +80,7 @@ impl Group {
     fn new(
         id: GroupId,
         key: SubscriberId,
-        share: &str,
-        filter: &str,
+        (share, filter): (&str, &str),
         strategy: ShareStrategy,
         limits: GroupLimits,
     ) -> Self {
@@ -99,10 +98,6 @@ impl Group {
 
     pub(super) fn key(&self) -> SubscriberId {
         self.key
-    }
-
-    pub(super) fn filter(&self) -> &str {
-        &self.filter
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -125,7 +120,7 @@ impl Group {
             self.waiting.fetch_sub(1, SeqCst);
             return Given::Taken;
         }
-        let kept = self.keep(&mut inner, message, message.qos());
+        let kept = self.keep(&mut inner, message, message.qos(), batch);
         if let Given::Dropped(cause) = kept {
             self.waiting.fetch_sub(1, SeqCst);
             batch.counts.drop_copy(cause);
@@ -146,7 +141,7 @@ impl Group {
             self.waiting.fetch_add(1, SeqCst);
             if self.offer(&mut inner, &message, qos, batch) {
                 self.waiting.fetch_sub(1, SeqCst);
-            } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos) {
+            } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, batch) {
                 self.waiting.fetch_sub(1, SeqCst);
                 batch.counts.drop_copy(cause);
             }
@@ -175,17 +170,25 @@ impl Group {
         batch.counts.dropped[DropCause::Expired as usize] += expired;
     }
 
-    fn keep(&self, inner: &mut Inner, message: &Message, qos: QoS) -> Given {
+    fn keep(&self, inner: &mut Inner, message: &Message, qos: QoS, batch: &mut Batch) -> Given {
         if qos == QoS::AtMostOnce {
-            return Given::Dropped(DropCause::Offline);
+            let any_online = inner.members.iter().any(|member| member.mailbox.is_online());
+            return Given::Dropped(if any_online { DropCause::Window } else { DropCause::Offline });
         }
-        let bytes = inner.bytes + message.size() as u64;
-        if inner.queue.len() as u64 >= u64::from(self.limits.messages_max) || bytes > self.limits.bytes_max {
+        if !self.has_room(inner, message) {
+            self.remove_expired(inner, batch.now, batch);
+        }
+        if !self.has_room(inner, message) {
             return Given::Dropped(DropCause::Window);
         }
-        inner.bytes = bytes;
+        inner.bytes += message.size() as u64;
         inner.queue.push_back((message.clone(), qos));
         Given::Taken
+    }
+
+    fn has_room(&self, inner: &Inner, message: &Message) -> bool {
+        (inner.queue.len() as u64) < u64::from(self.limits.messages_max)
+            && inner.bytes + message.size() as u64 <= self.limits.bytes_max
     }
 
     /// Tries members in the order of the strategy; true when one took it.
@@ -266,6 +269,10 @@ impl Group {
         let mut inner = self.inner.lock();
         let index = inner.members.iter().position(|member| member.mailbox.id() == mailbox.id())?;
         inner.members.remove(index);
+        // Whose turn it was, it stays.
+        if index < inner.next {
+            inner.next -= 1;
+        }
         Some(inner.members.is_empty())
     }
 
@@ -278,10 +285,12 @@ impl Group {
     }
 
     fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
-        if !self.is_waiting() {
-            return;
+        if self.is_waiting() {
+            self.remove_expired(&mut self.inner.lock(), now, batch);
         }
-        let mut inner = self.inner.lock();
+    }
+
+    fn remove_expired(&self, inner: &mut Inner, now: BrokerTime, batch: &mut Batch) {
         let before = inner.queue.len();
         inner.queue.retain(|(message, _)| !message.is_expired(now));
         inner.bytes = inner.queue.iter().map(|(message, _)| message.size() as u64).sum();
@@ -294,14 +303,6 @@ impl Group {
         let inner = self.inner.lock();
         (inner.queue.len() as u64, inner.bytes)
     }
-}
-
-/// What joining a group did to the subscription tree's concern.
-pub(super) struct Joined {
-    pub(super) group: Arc<Group>,
-    /// The group is new: it must be put into the tree.
-    pub(super) is_new_group: bool,
-    pub(super) replaced: bool,
 }
 
 /// All groups, by share name and filter and by id.
@@ -323,44 +324,54 @@ impl Groups {
         Groups { inner: Mutex::default(), strategy, limits }
     }
 
-    /// `key` names the group in the subscription tree if it is new.
+    /// Makes the session a member, or changes its options if it is one already (true then). A group that is new is made
+    /// by `enter`, which also puts it into the subscription tree before anybody else can find it here.
     pub(super) fn join(
         &self,
         (share, filter): (&str, &str),
         mailbox: &Arc<Mailbox>,
         (options, id): (SubscribeOptions, Option<NonZeroU32>),
-        key: impl FnOnce() -> SubscriberId,
-    ) -> Joined {
+        enter: impl FnOnce(&dyn Fn(SubscriberId) -> Arc<Group>) -> Arc<Group>,
+    ) -> bool {
         let mut inner = self.inner.lock();
         let name = (share.into(), filter.into());
-        let (group, is_new_group) = match inner.by_name.get(&name) {
-            Some(group) => (Arc::clone(group), false),
-            None => (inner.add(name, |id| Group::new(id, key(), share, filter, self.strategy, self.limits)), true),
+        let group = match inner.by_name.get(&name) {
+            Some(group) => Arc::clone(group),
+            None => {
+                let group_id = inner.next_id();
+                let make = |key| Arc::new(Group::new(group_id, key, (share, filter), self.strategy, self.limits));
+                let group = enter(&make);
+                inner.by_id.insert(group.id, Arc::clone(&group));
+                inner.by_name.insert(name, Arc::clone(&group));
+                group
+            }
         };
         let replaced = group.join(mailbox, options, id);
         mailbox.join(&group);
-        Joined { group, is_new_group, replaced }
+        replaced
     }
 
-    /// Takes the session out of the group; returns the group when it is empty now and must leave the tree.
+    /// Takes the session out of the group; false when it was no member. A group that is empty now goes, by `depart` from
+    /// the subscription tree too.
     pub(super) fn leave(
         &self,
         (share, filter): (&str, &str),
         mailbox: &Arc<Mailbox>,
         batch: &mut Batch,
-    ) -> (bool, Option<Arc<Group>>) {
+        depart: impl FnOnce(&Group),
+    ) -> bool {
         let mut inner = self.inner.lock();
         let name = (Box::from(share), Box::from(filter));
-        let Some(group) = inner.by_name.get(&name).cloned() else { return (false, None) };
-        let Some(was_last) = group.leave(mailbox) else { return (false, None) };
+        let Some(group) = inner.by_name.get(&name).cloned() else { return false };
+        let Some(was_last) = group.leave(mailbox) else { return false };
         mailbox.leave(&group);
-        if !was_last {
-            return (true, None);
+        if was_last {
+            inner.by_name.remove(&name);
+            inner.by_id.remove(&group.id);
+            depart(&group);
+            group.drop_queue(batch);
         }
-        inner.by_name.remove(&name);
-        inner.by_id.remove(&group.id);
-        group.drop_queue(batch);
-        (true, Some(group))
+        true
     }
 
     pub(super) fn by_id(&self, id: GroupId) -> Option<Arc<Group>> {
@@ -393,18 +404,14 @@ impl Groups {
 }
 
 impl GroupsInner {
-    fn add(&mut self, name: (Box<str>, Box<str>), make: impl FnOnce(GroupId) -> Group) -> Arc<Group> {
-        let id = loop {
+    fn next_id(&mut self) -> GroupId {
+        loop {
             self.last_id = self.last_id.wrapping_add(1);
             match NonZeroU32::new(self.last_id).map(GroupId) {
-                Some(id) if !self.by_id.contains_key(&id) => break id,
+                Some(id) if !self.by_id.contains_key(&id) => return id,
                 _ => {}
             }
-        };
-        let group = Arc::new(make(id));
-        self.by_id.insert(id, Arc::clone(&group));
-        self.by_name.insert(name, Arc::clone(&group));
-        group
+        }
     }
 }
 

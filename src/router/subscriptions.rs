@@ -55,13 +55,39 @@ pub(super) struct OwnMatch {
 pub(super) struct MatchCache {
     generation: u64,
     by_topic: HashMap<Box<[u8]>, Arc<Matches>, foldhash::fast::RandomState>,
+    /// What the cache holds, roughly.
+    bytes: usize,
 }
 
-/// More topics than this are matched anew: publishers of very many topics gain nothing from a cache.
-const CACHED_TOPICS_MAX: usize = 4096;
+/// More than this is matched anew: publishers of very many topics gain nothing from a cache. One topic is always kept,
+/// however many subscribe to it.
+const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a cached topic takes beside its name and its matches.
+const CACHED_TOPIC_BYTES: usize = 128;
 
 /// Generations are unique in the process: threads may serve more than one broker.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+impl MatchCache {
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn clear(&mut self) {
+        self.by_topic.clear();
+        self.bytes = 0;
+    }
+
+    fn keep(&mut self, topic: &str, matches: &Arc<Matches>) {
+        let bytes = CACHED_TOPIC_BYTES + topic.len() + std::mem::size_of_val(&*matches.sessions);
+        if self.bytes + bytes > CACHE_BYTES_MAX {
+            self.clear();
+        }
+        self.bytes += bytes;
+        self.by_topic.insert(topic.as_bytes().into(), Arc::clone(matches));
+    }
+}
 
 pub(super) struct Subscriptions {
     tree: RwLock<SubscriptionTree<SubscriberId, Target>>,
@@ -101,17 +127,14 @@ impl Subscriptions {
     pub(super) fn matches(&self, topic: &str, cache: &mut MatchCache) -> Arc<Matches> {
         let generation = self.generation.load(SeqCst);
         if cache.generation != generation {
-            cache.by_topic.clear();
+            cache.clear();
             cache.generation = generation;
         }
         if let Some(matches) = cache.by_topic.get(topic.as_bytes()) {
             return Arc::clone(matches);
         }
         let matches = Arc::new(self.collect(topic));
-        if cache.by_topic.len() >= CACHED_TOPICS_MAX {
-            cache.by_topic.clear();
-        }
-        cache.by_topic.insert(topic.as_bytes().into(), Arc::clone(&matches));
+        cache.keep(topic, &matches);
         matches
     }
 

@@ -217,7 +217,7 @@ impl Driver {
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
         let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), &mut turn.out);
-        mailbox.attach(self.connection.window(), self.under_way());
+        mailbox.attach(self.under_way());
         if !self.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
             mailbox.signal(Control::Takeover);
         }

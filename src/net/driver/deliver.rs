@@ -49,8 +49,11 @@ impl Driver {
     }
 
     pub(super) fn under_way(&self) -> UnderWay {
-        let inflight = self.connection.session().map_or(0, |session| session.inflight());
-        UnderWay { window_used: self.connection.inflight(), inflight, ..self.unsent_under_way() }
+        UnderWay {
+            window_free: self.connection.window_free(),
+            inflight: self.connection.inflight(),
+            ..self.unsent_under_way()
+        }
     }
 
     fn send_deliveries(&mut self, turn: &mut Turn) {
@@ -115,7 +118,7 @@ impl Driver {
         let mut replay = replay.clone();
         let room = match replay.options.qos {
             QoS::AtMostOnce => REPLAY_MESSAGES_MAX,
-            _ => REPLAY_MESSAGES_MAX.min(self.connection.window().saturating_sub(self.connection.inflight()) as usize),
+            _ => REPLAY_MESSAGES_MAX.min(self.connection.window_free() as usize),
         };
         if room == 0 || turn.out.len() >= TURN_BYTES_MAX {
             return false;

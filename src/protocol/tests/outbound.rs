@@ -47,12 +47,12 @@ fn qos_1_is_in_flight_under_a_new_id_until_its_puback() {
         let mut script = Script::connected(version);
         script.check_deliver(delivery(AtLeastOnce, "a", "x"), &["PUBLISH q1 #1 a 'x'"]);
         script.check_deliver(delivery(AtLeastOnce, "a", "y"), &["PUBLISH q1 #2 a 'y'"]);
-        assert_eq!(script.session().inflight(), 2);
+        assert_eq!(script.connection.inflight(), 2);
         script.check(puback(2), &["completed q1"]);
         script.check(puback(2), &[]);
-        assert_eq!(script.session().inflight(), 1);
+        assert_eq!(script.connection.inflight(), 1);
         script.check(puback(1), &["completed q1"]);
-        assert_eq!(script.session().inflight(), 0);
+        assert_eq!(script.connection.inflight(), 0);
     }
 }
 
@@ -143,7 +143,7 @@ fn the_window_is_the_clients_receive_maximum_or_the_listeners() {
         (narrow.clone(), asking(100), 20),
         (narrow.clone(), connect(V4), 20),
     ] {
-        assert_eq!(Script::connected_with(settings, connect).connection.window(), window);
+        assert_eq!(Script::connected_with(settings, connect).connection.window_free(), window);
     }
 }
 
@@ -153,7 +153,7 @@ fn a_window_that_is_used_up_stops_nothing_but_publish() {
     let properties = ConnectProperties { receive_maximum: NonZeroU16::new(1), ..Default::default() };
     let mut script = Script::connected_with(settings(), Connect { properties, ..connect(V5) });
     script.check_deliver(delivery(ExactlyOnce, "a", ""), &["PUBLISH q2 #1 a ''"]);
-    assert_eq!(script.connection.inflight(), script.connection.window());
+    assert_eq!(script.connection.window_free(), 0);
     script.check(Packet::PingReq, &["PINGRESP"]);
     script.check(publish(5, "a", ""), &["route q1 a '' #5", "PUBACK #5 0x00"]);
     script.check(subscribe(6, &[("a", SubscribeOptions::default())]), &["subscribe a q0", "SUBACK #6 0x00"]);
@@ -263,7 +263,7 @@ fn the_bytes_of_one_resend_are_bounded() {
     let mut out = Output::default();
     assert_eq!(script.connection.resend(script.now, 1, &mut out).0, 1);
     assert!(script.connection.is_resending());
-    assert_eq!(script.connection.inflight(), script.connection.window(), "nothing new before the rest");
+    assert_eq!(script.connection.window_free(), 0, "nothing new before the rest");
     script.check_resend(&["PUBLISH dup q1 #2 a 'x'", "PUBLISH dup q1 #3 a 'x'"]);
     assert_eq!(script.connection.inflight(), 3);
 }

@@ -16,7 +16,7 @@ fn subscriptions_in_flight_messages_and_received_ids_go_on() {
     script.check(qos_2.clone(), &["route q2 b 'y' #5", "PUBREC #5 0x00"]);
     let mut script = script.reconnected(settings(), lasting(V5));
     assert!(script.session().subscriptions.contains_key("a"));
-    assert_eq!((script.session().inflight(), script.session().inbound_open()), (1, 1));
+    assert_eq!((script.connection.inflight(), script.session().inbound_open()), (1, 1));
     script.check_resend(&["PUBLISH dup q1 #1 a 'x'"]);
     script.check(Publish { dup: true, ..qos_2 }, &["PUBREC #5 0x00"]);
     script.check(ack(PacketType::PubRel, 5, ReasonCode::Success), &["PUBCOMP #5 0x00"]);
@@ -52,7 +52,7 @@ fn resending_keeps_the_order_and_comes_before_anything_new() {
         script.check_deliver(delivery(qos, "a", ""), &[&format!("PUBLISH q{} #{n} a ''", qos as u8)]);
     }
     let mut script = script.reconnected(settings(), lasting(V4));
-    assert_eq!(script.connection.inflight(), script.connection.window());
+    assert_eq!(script.connection.window_free(), 0);
     script.check_resend(&[
         "PUBLISH dup q1 #1 a ''",
         "PUBLISH dup q2 #2 a ''",

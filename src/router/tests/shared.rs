@@ -1,0 +1,294 @@
+//! Shared subscriptions: one copy for one member, and what becomes of it when that member goes.
+
+use super::*;
+
+const FILTER: &str = "$share/g/t";
+
+/// Members `0`, `1`, …: windows of ten, roomy queues, QoS 2.
+fn group(strategy: ShareStrategy, members: usize) -> (Fixture, Vec<Client>) {
+    let fixture = Fixture::with(&RouterConfig { share_strategy: strategy, ..config() });
+    let members: Vec<_> = (0..members)
+        .map(|n| fixture.client_with(&n.to_string(), QueueLimits { messages_max: 100, ..LIMITS }))
+        .collect();
+    for member in &members {
+        fixture.subscribe(member, FILTER, qos(ExactlyOnce));
+    }
+    (fixture, members)
+}
+
+/// Publishes to the group; which member got each message.
+fn receivers(fixture: &mut Fixture, members: &mut [Client], count: usize) -> Vec<usize> {
+    (0..count).map(|n| receiver(fixture, members, &message("t", &n.to_string(), AtLeastOnce))).collect()
+}
+
+fn receiver(fixture: &mut Fixture, members: &mut [Client], message: &Message) -> usize {
+    assert_eq!(fixture.give(message), Outcome::Routed { matched: 1 });
+    let got: Vec<_> = members.iter_mut().map(|member| member.read().len()).collect();
+    assert_eq!(got.iter().sum::<usize>(), 1, "exactly one member gets it");
+    got.iter().position(|n| *n == 1).unwrap()
+}
+
+#[test]
+fn round_robin_goes_from_member_to_member() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 3);
+    assert_eq!(receivers(&mut fixture, &mut members, 7), [0, 1, 2, 0, 1, 2, 0]);
+    let leaver = members.remove(0);
+    fixture.unsubscribe(&leaver, FILTER);
+    assert_eq!(receivers(&mut fixture, &mut members, 3), [0, 1, 0], "whose turn it was, it stays");
+}
+
+#[test]
+fn random_reaches_everybody() {
+    let (mut fixture, mut members) = group(ShareStrategy::Random, 3);
+    members.iter_mut().for_each(|member| member.window = 1_000);
+    let mut seen = receivers(&mut fixture, &mut members, 200);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, [0, 1, 2]);
+}
+
+#[test]
+fn sticky_stays_as_long_as_the_member_takes_messages() {
+    let (mut fixture, mut members) = group(ShareStrategy::Sticky, 3);
+    assert_eq!(receivers(&mut fixture, &mut members, 3), [0, 0, 0]);
+    fixture.hang_up(&members[0]);
+    assert_eq!(receivers(&mut fixture, &mut members, 2), [1, 1]);
+    members[0].mailbox.attach(members[0].under_way());
+    assert_eq!(receivers(&mut fixture, &mut members, 2), [1, 1]);
+    let leaver = members.remove(0);
+    fixture.unsubscribe(&leaver, FILTER);
+    assert_eq!(receivers(&mut fixture, &mut members, 2), [0, 0], "the same member, one place further up");
+}
+
+#[test]
+fn hash_of_the_client_id_and_of_the_topic_always_choose_the_same_member() {
+    let (mut fixture, mut members) = group(ShareStrategy::HashClientId, 4);
+    members.iter_mut().for_each(|member| member.window = 1_000);
+    let from =
+        |publisher| Message::new(&MessageParts { publisher: PublisherId(publisher), ..parts("t", "", AtLeastOnce) });
+    let mut chosen: Vec<_> = (0..4).map(|publisher| receiver(&mut fixture, &mut members, &from(publisher))).collect();
+    for (publisher, member) in chosen.iter().enumerate() {
+        assert_eq!(receiver(&mut fixture, &mut members, &from(publisher as u64)), *member);
+    }
+    chosen.sort_unstable();
+    assert_eq!(chosen, [0, 1, 2, 3]);
+
+    let (mut fixture, mut members) = group(ShareStrategy::HashTopic, 4);
+    members.iter_mut().for_each(|member| member.window = 1_000);
+    for member in &members {
+        fixture.subscribe(member, "$share/h/+/x", qos(AtLeastOnce));
+    }
+    let topic = |n: usize| message(&format!("{n}/x"), "", AtLeastOnce);
+    let chosen: Vec<_> = (0..50).map(|n| receiver(&mut fixture, &mut members, &topic(n))).collect();
+    for (n, member) in chosen.iter().enumerate() {
+        assert_eq!(receiver(&mut fixture, &mut members, &topic(n)), *member);
+    }
+    assert!((0..4).all(|member| chosen.contains(&member)), "{chosen:?}");
+}
+
+#[test]
+fn least_in_flight_prefers_those_who_have_least_to_do() {
+    let (mut fixture, mut members) = group(ShareStrategy::LeastInFlight, 3);
+    assert_eq!(receivers(&mut fixture, &mut members, 6).len(), 6);
+    assert_eq!(members.iter().map(|member| member.inflight.len()).collect::<Vec<_>>(), [2, 2, 2]);
+    members[1].acknowledge(2);
+    members[1].wait();
+    assert_eq!(receivers(&mut fixture, &mut members, 2), [1, 1]);
+}
+
+#[test]
+fn members_that_are_away_or_have_no_window_are_passed_over() {
+    for strategy in [
+        ShareStrategy::RoundRobin,
+        ShareStrategy::Random,
+        ShareStrategy::Sticky,
+        ShareStrategy::HashClientId,
+        ShareStrategy::HashTopic,
+        ShareStrategy::LeastInFlight,
+    ] {
+        let (mut fixture, mut members) = group(strategy, 3);
+        fixture.hang_up(&members[0]);
+        members[1].window = 0;
+        members[1].wait();
+        assert_eq!(receivers(&mut fixture, &mut members, 5), [2; 5], "{strategy:?}");
+    }
+}
+
+// [MQTT-4.8.2-3]
+#[test]
+fn each_member_gets_the_message_under_its_own_options() {
+    let mut fixture = Fixture::new();
+    let (mut a, mut b) = (fixture.client("a"), fixture.client("b"));
+    fixture.subscribe_as(&a, FILTER, qos(AtMostOnce), 1);
+    let keeping = SubscribeOptions { retain_as_published: true, ..qos(AtLeastOnce) };
+    fixture.subscribe_as(&b, FILTER, keeping, 2);
+    for _ in 0..2 {
+        fixture.give(&Message::new(&MessageParts { retain: true, ..parts("t", "x", ExactlyOnce) }));
+    }
+    assert_eq!((a.read(), b.read()), (vec!["t 'x' q0 [1]".into()], vec!["t 'x' q1 retain [2]".into()]));
+    assert!(fixture.subscribe_as(&a, FILTER, qos(ExactlyOnce), 3).existed);
+    fixture.publish("t", "y", ExactlyOnce);
+    assert_eq!(a.read(), ["t 'y' q2 [3]"]);
+    assert_eq!((fixture.router.shared_subscriptions_len(), fixture.router.subscriptions_len()), (2, 0));
+}
+
+#[test]
+fn groups_with_another_name_or_filter_are_other_groups() {
+    let mut fixture = Fixture::new();
+    let mut client = fixture.client_with("c", QueueLimits { messages_max: 100, ..LIMITS });
+    for filter in ["$share/g/t", "$share/h/t", "$share/g/+"] {
+        fixture.subscribe(&client, filter, qos(AtLeastOnce));
+    }
+    assert_eq!(fixture.publish("t", "x", AtLeastOnce), Outcome::Routed { matched: 3 });
+    assert_eq!(client.read().len(), 3);
+}
+
+#[test]
+fn without_room_anywhere_messages_wait_and_are_pulled_when_a_window_opens() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 2);
+    for member in &mut members {
+        member.window = 1;
+        member.wait();
+    }
+    for n in 0..5 {
+        assert_eq!(fixture.publish("t", &n.to_string(), AtLeastOnce), Outcome::Routed { matched: 1 });
+        members.iter_mut().for_each(|member| drop(member.read()));
+    }
+    assert_eq!(fixture.router.group_queued().0, 3);
+    members[1].acknowledge(1);
+    assert_eq!(members[1].read_with_groups(&mut fixture), ["t '2' q1"]);
+    members[0].acknowledge(1);
+    assert_eq!(members[0].read_with_groups(&mut fixture), ["t '3' q1"]);
+    assert_eq!(fixture.router.group_queued().0, 1);
+}
+
+#[test]
+fn a_member_that_comes_back_finds_what_waits() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 1);
+    fixture.hang_up(&members[0]);
+    for payload in ["1", "2"] {
+        assert_eq!(fixture.publish("t", payload, AtLeastOnce), Outcome::Routed { matched: 1 });
+    }
+    assert_eq!(fixture.publish("t", "not kept", AtMostOnce), Outcome::Routed { matched: 1 });
+    assert_eq!((fixture.dropped(DropCause::Offline), fixture.router.group_queued().0), (1, 2));
+    members[0].mailbox.attach(members[0].under_way());
+    assert_eq!(members[0].read_with_groups(&mut fixture), ["t '1' q1", "t '2' q1"]);
+    let late = fixture.client("late");
+    fixture.subscribe(&late, FILTER, qos(AtLeastOnce));
+}
+
+#[test]
+fn when_the_groups_queue_is_full_the_publisher_is_refused_and_the_cause_is_the_window() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 1);
+    members[0].window = 0;
+    members[0].wait();
+    for payload in ["1", "2", "3"] {
+        assert_eq!(fixture.publish("t", payload, AtLeastOnce), Outcome::Routed { matched: 1 });
+    }
+    assert_eq!(fixture.publish("t", "4", AtLeastOnce), Outcome::Refused(Refused::QueueFull));
+    let counts = &fixture.batch.counts;
+    assert_eq!((counts.refused, fixture.dropped(DropCause::Window)), (1, 0));
+    let other = fixture.client("other");
+    fixture.subscribe(&other, "t", qos(AtLeastOnce));
+    assert_eq!(fixture.publish("t", "5", AtLeastOnce), Outcome::Routed { matched: 2 });
+    assert_eq!(fixture.dropped(DropCause::Window), 1);
+    members[0].window = 10;
+    assert_eq!(members[0].read_with_groups(&mut fixture).len(), 3);
+}
+
+#[test]
+fn the_expired_make_room_in_the_groups_queue() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 1);
+    members[0].window = 0;
+    members[0].wait();
+    for at in [10, 10, 30] {
+        fixture.give(&expiring("brief", AtLeastOnce, at));
+    }
+    fixture.batch.now = BrokerTime::from_millis(10);
+    assert_eq!(fixture.publish("t", "new", AtLeastOnce), Outcome::Routed { matched: 1 });
+    assert_eq!((fixture.router.group_queued().0, fixture.dropped(DropCause::Expired)), (2, 2));
+    fixture.batch.now = BrokerTime::from_millis(30);
+    fixture.router.sweep(&mut fixture.batch);
+    assert_eq!((fixture.router.group_queued().0, fixture.dropped(DropCause::Expired)), (1, 3));
+    members[0].window = 10;
+    assert_eq!(members[0].read_with_groups(&mut fixture), ["t 'new' q1"]);
+}
+
+// [MQTT-4.8.2-4] [MQTT-4.8.2-5]
+#[test]
+fn when_a_members_session_ends_only_what_it_has_not_begun_at_qos_2_goes_to_others() {
+    let (mut fixture, mut members) = group(ShareStrategy::Sticky, 2);
+    members[0].window = 2;
+    fixture.publish("t", "one", AtLeastOnce);
+    fixture.publish("t", "two", ExactlyOnce);
+    assert_eq!(members[0].read().len(), 2);
+    members[0].window = 4;
+    members[0].wait();
+    fixture.publish("t", "unsent one", AtLeastOnce);
+    fixture.publish("t", "unsent two", ExactlyOnce);
+    let mut gone = members.remove(0);
+    fixture.end(&mut gone, &[FILTER]);
+    let mut got = members[0].read();
+    got.sort_unstable();
+    assert_eq!(got, ["t 'one' q1", "t 'unsent one' q1", "t 'unsent two' q2"]);
+    assert_eq!(fixture.dropped(DropCause::SessionEnded), 1, "the QoS 2 message that had begun");
+}
+
+#[test]
+fn unsent_copies_of_a_member_that_hangs_up_go_to_others_and_those_in_flight_stay() {
+    let (mut fixture, mut members) = group(ShareStrategy::Sticky, 2);
+    members[0].window = 1;
+    members[0].wait();
+    fixture.publish("t", "in flight", AtLeastOnce);
+    assert_eq!(members[0].read().len(), 1);
+    members[0].window = 3;
+    members[0].wait();
+    fixture.publish("t", "unsent", AtLeastOnce);
+    fixture.publish("t", "light", AtMostOnce);
+    fixture.hang_up(&members[0]);
+    assert_eq!(members[1].read(), ["t 'unsent' q1", "t 'light' q0"]);
+    assert_eq!(members[0].inflight.len(), 1);
+}
+
+#[test]
+fn the_last_member_takes_the_queue_with_it() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 2);
+    for member in &mut members {
+        member.window = 0;
+        member.wait();
+    }
+    fixture.publish("t", "1", AtLeastOnce);
+    assert!(fixture.unsubscribe(&members[0], FILTER) && !fixture.unsubscribe(&members[0], FILTER));
+    assert_eq!(fixture.router.group_queued().0, 1);
+    assert!(fixture.unsubscribe(&members[1], FILTER));
+    assert_eq!((fixture.router.group_queued().0, fixture.dropped(DropCause::SessionEnded)), (0, 1));
+    assert_eq!(fixture.publish("t", "2", AtLeastOnce), Outcome::Routed { matched: 0 });
+    assert_eq!((fixture.router.subscriptions_len(), fixture.router.shared_subscriptions_len()), (0, 0));
+    assert!(!fixture.subscribe(&members[0], FILTER, qos(AtLeastOnce)).existed);
+    assert_eq!(fixture.publish("t", "3", AtLeastOnce), Outcome::Routed { matched: 1 });
+}
+
+#[test]
+fn copies_whose_group_is_gone_are_lost_with_the_session() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 1);
+    fixture.publish("t", "1", AtLeastOnce);
+    members[0].read();
+    let mut gone = members.remove(0);
+    fixture.end(&mut gone, &[FILTER]);
+    assert_eq!(fixture.dropped(DropCause::SessionEnded), 1);
+}
+
+#[test]
+fn a_full_queue_of_a_member_passes_the_message_on() {
+    let fixture = &mut Fixture::new();
+    let mut narrow = fixture.client_with("narrow", QueueLimits { messages_max: 1, ..LIMITS });
+    let mut roomy = fixture.client("roomy");
+    fixture.subscribe(&narrow, FILTER, qos(AtLeastOnce));
+    fixture.subscribe(&roomy, FILTER, qos(AtLeastOnce));
+    for payload in ["1", "2", "3", "4"] {
+        fixture.publish("t", payload, AtLeastOnce);
+    }
+    assert_eq!(narrow.read(), ["t '1' q1"]);
+    assert_eq!(roomy.read(), ["t '2' q1", "t '3' q1", "t '4' q1"]);
+    assert_eq!(fixture.batch.counts.dropped_sum(), 0);
+}
