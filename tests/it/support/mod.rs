@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod difference;
+pub mod process;
 pub mod received;
 pub mod target;
 pub mod wire;

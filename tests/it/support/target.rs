@@ -3,10 +3,9 @@
 //! `MIDGE_TEST_TARGET=mosquitto` starts a mosquitto of our own; `MIDGE_TEST_TARGET=host:port` takes a broker that runs
 //! already. `MIDGE_TEST_DIFFERENCES=file` names the table of cases in which that broker is known to differ.
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Stdio;
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -15,6 +14,7 @@ use midge::broker::Broker;
 use midge::config::Config;
 
 use super::difference::Differences;
+use super::process::Process;
 
 /// A broker that takes connections, and what is known about it.
 pub struct Target {
@@ -60,81 +60,41 @@ fn external(address: &str) -> Target {
 }
 
 fn mosquitto() -> Target {
-    let (process, address) = Process::mosquitto();
+    let (process, address) = start_mosquitto();
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/mosquitto.md");
     Target { address, differences: Differences::read(&table), _process: Some(process) }
 }
 
-/// A broker in a child process. It ends with this process, however this one ends: a shell between the two waits for the
-/// end of its standard input, which only this process holds open.
-pub struct Process {
-    child: Child,
-    stdin: Option<ChildStdin>,
+/// A mosquitto that permits everything; the port is free at the time of choosing, and another one is tried when it is
+/// taken by then.
+fn start_mosquitto() -> (Process, SocketAddr) {
+    for _ in 0..10 {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+        let config = env::temp_dir().join(format!("midge-it-mosquitto-{}.conf", address.port()));
+        let text = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\nmax_packet_size 2000000\nmax_queued_messages 0\n\
+             set_tcp_nodelay true\nlog_type none\npersistence false\n",
+            address.port()
+        );
+        fs::write(&config, text).expect("a temporary file");
+        let program = ["mosquitto".as_ref(), "-c".as_ref(), config.as_os_str()];
+        let process = serves(Process::start(&program, Stdio::null(), Stdio::null()), address);
+        let _ = fs::remove_file(&config);
+        if let Some(process) = process {
+            return (process, address);
+        }
+    }
+    panic!("mosquitto does not start: is it installed? ./test installs it");
 }
 
-const END_WITH_STDIN: &str = r#"exec 3<&0
-"$@" 3<&- & broker=$!
-(while read -r _; do :; done; kill "$broker" 2>/dev/null) <&3 &
-wait "$broker""#;
-
-impl Process {
-    /// A mosquitto that permits everything; the port is free at the time of choosing, and another one is tried when it is
-    /// taken by then.
-    fn mosquitto() -> (Self, SocketAddr) {
-        for _ in 0..10 {
-            let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-            let config = env::temp_dir().join(format!("midge-it-mosquitto-{}.conf", address.port()));
-            let mut file = fs::File::create(&config).expect("a temporary file");
-            write!(
-                file,
-                "listener {} 127.0.0.1\nallow_anonymous true\nmax_packet_size 2000000\nmax_queued_messages 0\n\
-                 set_tcp_nodelay true\nlog_type none\npersistence false\n",
-                address.port()
-            )
-            .expect("a temporary file");
-            let process =
-                Self::start(Command::new("sh").args(["-c", END_WITH_STDIN, "sh", "mosquitto", "-c"]).arg(&config));
-            let serves = process.serves(address);
-            let _ = fs::remove_file(&config);
-            if let Some(process) = serves {
-                return (process, address);
-            }
+/// Waits until the broker takes connections; `None` when it has ended instead.
+fn serves(mut process: Process, address: SocketAddr) -> Option<Process> {
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until && process.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+        if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
+            return Some(process);
         }
-        panic!("mosquitto does not start: is it installed? ./test installs it");
+        std::thread::yield_now();
     }
-
-    fn start(command: &mut Command) -> Self {
-        let path = env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let mut child = command
-            .env("PATH", path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a shell");
-        let stdin = child.stdin.take();
-        Self { child, stdin }
-    }
-
-    /// Waits until the broker takes connections; `None` when it has ended instead.
-    fn serves(mut self, address: SocketAddr) -> Option<Self> {
-        let until = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < until {
-            if self.child.try_wait().expect("a child of ours").is_some() {
-                return None;
-            }
-            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
-                return Some(self);
-            }
-            std::thread::yield_now();
-        }
-        None
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.stdin.take());
-        let _ = self.child.wait();
-    }
+    None
 }
