@@ -31,6 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a section; the error says which block failed, and how.
 pub fn run(section: &Section) -> Result<(), String> {
+    // A port that was free a moment ago may be taken by then.
+    let is_taken = |error: &String| error.contains("Address already in use");
+    run_once(section).or_else(|error| if is_taken(&error) { run_once(section) } else { Err(error) })
+}
+
+fn run_once(section: &Section) -> Result<(), String> {
     let mut tour = Tour::new();
     if !section.blocks.iter().any(|block| block.kind == Kind::Broker && is_default(&block.text)) {
         tour.start("midge").map_err(|error| format!("the default broker: {error}"))?;
