@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Each room of src/, and the rooms that it may use. `broker` knows them all; `cli` and `main` use the library.
 const ROOMS: [(&str, &[&str]); 11] = [
@@ -221,6 +222,48 @@ fn no_private_key_is_in_the_tree() {
         let bytes = fs::read(&path).expect("a readable file");
         let text = String::from_utf8_lossy(&bytes);
         assert!(!marks.iter().any(|mark| text.contains(mark)), "{} has a private key", path.display());
+    }
+}
+
+/// Licences whose terms a program under ours can keep.
+const LICENCES: [&str; 8] =
+    ["Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-3-Clause", "ISC", "MIT", "Unicode-3.0", "Unlicense", "Zlib"];
+/// What must not come in by the back door: archived, or another TLS.
+const BANNED: [&str; 4] = ["native-tls", "openssl", "openssl-sys", "rustls-pemfile"];
+
+/// Whether `(A OR B) AND C` can be kept.
+fn can_be_kept(expression: &str) -> bool {
+    let any = |part: &str| {
+        let part = part.trim_matches(['(', ')', ' ']).replace('/', " OR ");
+        part.split(" OR ").any(|licence| LICENCES.contains(&licence.trim()))
+    };
+    expression.split(" AND ").all(any)
+}
+
+#[test]
+fn licences_are_read_as_they_are_written() {
+    assert!(can_be_kept("MIT/Apache-2.0") && can_be_kept("(MIT OR GPL-3.0) AND Unicode-3.0") && can_be_kept("ISC"));
+    assert!(!can_be_kept("GPL-3.0") && !can_be_kept("MIT AND GPL-3.0") && !can_be_kept("MIT-0"));
+}
+
+#[test]
+fn every_crate_has_a_licence_that_ours_allows_and_comes_from_the_registry() {
+    let version = Command::new("rustc").arg("-vV").output().expect("rustc");
+    let version = String::from_utf8(version.stdout).expect("text");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
+    let arguments = ["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", host];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(repository()).output().expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("a list");
+    assert!(packages.len() > 50, "only {} packages", packages.len());
+    for package in packages.iter().filter(|package| package["name"] != "midge") {
+        let name = package["name"].as_str().expect("a name");
+        assert!(!BANNED.contains(&name), "{name} is among the dependencies");
+        let licence = package["license"].as_str().unwrap_or("none");
+        assert!(can_be_kept(licence), "{name}: {licence}");
+        let source = package["source"].as_str().unwrap_or("a path");
+        assert_eq!(source, "registry+https://github.com/rust-lang/crates.io-index", "{name}");
     }
 }
 
