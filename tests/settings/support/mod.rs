@@ -41,6 +41,7 @@ impl Midge {
 
     /// The same with files (name and content) that the configuration speaks of.
     pub async fn start_with_files(text: &str, files: &[(&str, &str)]) -> Midge {
+        log::install();
         let directory = tempfile::tempdir().expect("a scratch directory");
         write(directory.path(), files);
         let (config, clock) = (config(directory.path(), text), Clock::manual());
