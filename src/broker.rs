@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{AccessPolicy, AclFile, AllowAll, AuthFileError, Authorizer, CertificateAs, PasswordFile, ScramFile};
 use crate::config::{
-    AccessConfig, CertificateUserName, Config, DeniedPublish, ListenerConfig, ProtocolVersions, QueueFull,
+    AccessConfig, CertificateUserName, Config, ConfigError, DeniedPublish, ListenerConfig, ProtocolVersions, QueueFull,
     SessionLimits, SharedStrategy, SubscribeCheck,
 };
 use crate::net::census::{Accounting, Census};
@@ -22,7 +22,7 @@ use crate::net::clock::{Alarm, Clock};
 use crate::net::context::{Access, ListenerContext, Shared};
 use crate::net::tls::TlsError;
 use crate::packet::ProtocolVersion;
-use crate::protocol::{Denied3x, Settings};
+use crate::protocol::{Denied3x, MountPoint, Settings};
 use crate::router::{
     Batch, Counts, GroupLimits, OnQueueFull, QueueLimits, RetainedLimits, Router, RouterConfig, ShareStrategy,
 };
@@ -49,6 +49,9 @@ pub struct Broker {
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// As [`Config::validate`] says; a configuration that was read from files has passed it already.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
     #[error("listener {listener}: cannot listen on {address}: {error}")]
     Bind { listener: String, address: String, error: std::io::Error },
     #[error("listener {listener}: {error}")]
@@ -65,6 +68,7 @@ impl Broker {
 
     /// The same with a clock of the caller's, which moves every deadline of the protocol.
     pub async fn start_with_clock(config: &Config, clock: Clock) -> Result<Broker, StartError> {
+        config.validate()?;
         let sessions_max = config.limits.sessions_max.map_or(u32::MAX, |max| max.get());
         let shared = Arc::new(Shared::new(Router::new(&router_config(config)), clock, sessions_max));
         let mut broker = Broker {
@@ -104,6 +108,7 @@ impl Broker {
     /// Takes over the keys that [`crate::config::Running`] calls live, and the files about users, their rights and TLS;
     /// nothing changes when one of the files is wrong. Connections that are there keep the settings they were accepted with.
     pub fn reload(&mut self, config: &Config) -> Result<(), StartError> {
+        config.validate()?;
         let current = |listener: &ListenerConfig| self.listeners.iter().find(|context| *context.name == *listener.name);
         let listeners = config.listeners.iter().filter_map(|listener| Some((current(listener)?, listener)));
         let changed: Vec<_> = listeners
@@ -234,7 +239,7 @@ fn settings(config: &ListenerConfig, limits: &SessionLimits) -> Settings {
         keep_alive_max: u16::try_from(config.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
         session_expiry_max: limits.session_expiry_max.seconds(),
         session_expiry_3x: limits.session_expiry_3x.seconds(),
-        mount_point: config.mount_point.as_str().into(),
+        mount_point: MountPoint::from(&*config.mount_point),
         user_name_as_client_id: config.user_name_as_client_id,
         protocol_versions: protocol_versions(config.protocol_versions),
         check_payload_format: config.check_payload_format,

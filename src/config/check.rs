@@ -144,8 +144,14 @@ impl ListenerCheck<'_> {
         if *protocol_versions == ProtocolVersions::NONE {
             self.report("protocol_versions", "no version is left: write at least one of \"3.1\", \"3.1.1\", \"5\"");
         }
-        if mount_point.contains(['+', '#', '\0']) {
-            self.report("mount_point", format!("expected a topic prefix without wildcards, found {mount_point:?}"));
+        let is_prefix =
+            mount_point.ends_with('/') && !mount_point.starts_with('$') && !mount_point.contains(['+', '#', '\0']);
+        if !mount_point.is_empty() && !is_prefix {
+            let message = format!(
+                "expected the beginning of a topic, with a slash at its end, no wildcards and no $ in front, such as \
+                 \"tenant/\", found {mount_point:?}"
+            );
+            self.report("mount_point", message);
         }
         if keep_alive_max.as_secs() > u64::from(u16::MAX) {
             self.report("keep_alive_max", "expected at most 65535 seconds, the longest keep alive MQTT can name");

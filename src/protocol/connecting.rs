@@ -80,6 +80,7 @@ pub(super) fn check(connect: &Connect<'_>, settings: &Settings) -> Result<(), Vi
     }
     check_client_id(connect)?;
     let Some(will) = &connect.will else { return Ok(()) };
+    settings.mount_point.check(will.topic)?;
     if will.qos > settings.maximum_qos {
         return refuse(ReasonCode::QoSNotSupported, "the will's QoS is above the listener's maximum"); // [MQTT-3.2.2-12]
     }

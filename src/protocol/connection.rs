@@ -344,7 +344,7 @@ impl Connection {
     /// ([MQTT-3.1.2-4]), and not behind another mount point, whose topics would be none of its business.
     pub fn resumes(&self, session: &Session) -> bool {
         self.request().is_some_and(|request| !request.clean_start)
-            && session.mount_point() == &*self.settings.mount_point
+            && *session.mount_point() == self.settings.mount_point
     }
 
     /// The session has arrived, resumed or new: says so to the client ([MQTT-3.1.4-5]). Fails when the client does not

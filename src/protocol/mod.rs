@@ -6,6 +6,7 @@ mod connection;
 mod error;
 mod inbound;
 mod keep_alive;
+mod mount_point;
 mod outbound;
 mod output;
 mod publishing;
@@ -21,6 +22,7 @@ pub use action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, Unsub
 pub use connecting::ConnectRequest;
 pub use connection::Connection;
 pub use error::Violation;
+pub use mount_point::MountPoint;
 pub use output::Output;
 pub use publishing::{Delivered, wants_retained};
 pub use session::{EXPIRY_NEVER, Replay, Session, SessionSubscription};

@@ -1,5 +1,7 @@
 //! PUBLISH both ways and SUBSCRIBE, UNSUBSCRIBE: messages in, messages out, and what is subscribed.
 
+use std::collections::HashSet;
+
 use super::action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 use super::connection::Connection;
 use super::error::Violation;
@@ -14,7 +16,6 @@ use crate::packet::{
     MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS, ReasonCode,
     ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
 };
-use crate::topic::ParsedFilter;
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,10 @@ impl Connection {
     ) -> Result<Action, Violation> {
         let maximum = self.settings.topic_alias_maximum;
         let topic = self.inbound_aliases.resolve(publish.topic, publish.properties.topic_alias, maximum)?;
+        self.settings.mount_point.check(topic)?;
+        let (topic_prefix, topic) = self.settings.mount_point.outside(topic);
         let message = Message::new(&MessageParts {
-            topic_prefix: &self.settings.mount_point,
+            topic_prefix,
             topic,
             forward: &forwarded(publish),
             payload: publish.payload,
@@ -142,8 +145,8 @@ impl Connection {
         }
         let Some(session) = &mut self.session else { return Delivered::Dropped(DropCause::SessionEnded) };
         let packet_id = (delivery.qos != QoS::AtMostOnce).then(|| session.outbound.next_packet_id());
-        if !self.write_publish(now, &delivery, packet_id, false, out) {
-            return Delivered::Dropped(DropCause::TooLarge);
+        if let Err(cause) = self.write_publish(now, &delivery, packet_id, false, out) {
+            return Delivered::Dropped(cause);
         }
         if delivery.qos == QoS::AtMostOnce {
             out.qos0_messages += 1;
@@ -174,7 +177,7 @@ impl Connection {
                 None => break,
                 Some(Resend::PubRel(id)) => out.ack(PacketType::PubRel, id, ReasonCode::Success, self.version),
                 Some(Resend::Publish(id, delivery)) => {
-                    if self.write_publish(now, &delivery, Some(id), true, out) {
+                    if self.write_publish(now, &delivery, Some(id), true, out).is_ok() {
                         publishes += 1;
                     } else if let Some(session) = &mut self.session {
                         given_up.extend(session.outbound.give_up(id)); // [MQTT-3.1.2-25]
@@ -189,7 +192,7 @@ impl Connection {
         self.session.as_ref().is_some_and(|session| session.outbound.is_resending())
     }
 
-    /// False when the packet would be larger than the client takes ([MQTT-3.1.2-24], [MQTT-3.1.2-25]).
+    /// Fails when the packet would be larger than the client takes ([MQTT-3.1.2-24], [MQTT-3.1.2-25]).
     fn write_publish(
         &mut self,
         now: BrokerTime,
@@ -197,10 +200,10 @@ impl Connection {
         packet_id: Option<PacketId>,
         dup: bool,
         out: &mut Output,
-    ) -> bool {
+    ) -> Result<(), DropCause> {
         let message = &delivery.message;
-        let topic = message.topic();
-        let topic = topic.strip_prefix(&*self.settings.mount_point).unwrap_or(topic);
+        let topic = self.settings.mount_point.inside(message.topic()).ok_or(DropCause::NotAuthorized)?;
+        let topic = &*topic;
         let mut head = PublishHead {
             dup, // [MQTT-3.3.1-1], [MQTT-3.3.1-3]
             qos: delivery.qos,
@@ -224,7 +227,7 @@ impl Connection {
             // Setting an alias costs three bytes, which may be the three too many.
             head.topic_alias = None;
             if !matches!(alias, AliasUse::Set(_)) || head.encoded_len(self.version) > size_max {
-                return false;
+                return Err(DropCause::TooLarge);
             }
         }
         head.encode(self.version, out.buffer());
@@ -232,21 +235,26 @@ impl Connection {
         if let Some(alias) = head.topic_alias.filter(|_| matches!(alias, AliasUse::Set(_))) {
             self.outbound_aliases.set(topic, alias);
         }
-        true
+        Ok(())
     }
 
     pub(super) fn handle_subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Action, Violation> {
         let Some(session) = &self.session else { return Ok(Action::None) };
-        let mut room = (self.settings.subscriptions_max as usize).saturating_sub(session.subscriptions.len());
+        let room = (self.settings.subscriptions_max as usize).saturating_sub(session.subscriptions.len());
         let mut filters = Vec::new();
+        // The same filter may come several times: then who is new has to be known.
+        let is_scarce = subscribe.filters.iter().count() > room;
+        let mut new: HashSet<Box<str>> = HashSet::new();
         for (filter, mut options) in subscribe.filters.iter() {
             options.qos = options.qos.min(self.settings.maximum_qos); // [MQTT-3.2.2-10], [MQTT-3.8.4-7]
             options.no_local |= self.bridge && !filter.starts_with("$share/");
             options.retain_as_published |= self.bridge;
-            let filter = self.mounted(filter);
-            let known = session.subscriptions.contains_key(&filter);
-            let refused = (!known && room == 0).then_some(ReasonCode::QuotaExceeded);
-            room = room.saturating_sub(usize::from(!known));
+            let filter = self.settings.mount_point.filter(filter);
+            let is_known = session.subscriptions.contains_key(&filter) || new.contains(&filter);
+            let refused = (!is_known && new.len() >= room).then_some(ReasonCode::QuotaExceeded);
+            if is_scarce && !is_known && refused.is_none() {
+                new.insert(filter.clone());
+            }
             filters.push((filter, options, refused));
         }
         Ok(Action::Subscribe(SubscribeRequest {
@@ -301,7 +309,7 @@ impl Connection {
     }
 
     pub(super) fn handle_unsubscribe(&mut self, unsubscribe: &Unsubscribe<'_>) -> Result<Action, Violation> {
-        let filters = unsubscribe.filters.iter().map(|filter| self.mounted(filter)).collect();
+        let filters = unsubscribe.filters.iter().map(|filter| self.settings.mount_point.filter(filter)).collect();
         Ok(Action::Unsubscribe(UnsubscribeRequest { packet_id: unsubscribe.packet_id, filters }))
     }
 
@@ -321,18 +329,6 @@ impl Connection {
         };
         let reason_codes: Vec<_> = existed.iter().map(code).collect();
         self.send_suback(PacketType::UnsubAck, request.packet_id, &reason_codes, None, out)
-    }
-
-    /// The filter as the router knows it: the mount point goes in front, after the share part.
-    fn mounted(&self, filter: &str) -> Box<str> {
-        let mount_point = &*self.settings.mount_point;
-        if mount_point.is_empty() {
-            return filter.into();
-        }
-        match ParsedFilter::parse(filter) {
-            Ok(ParsedFilter { share: Some(share), filter }) => format!("$share/{share}/{mount_point}{filter}").into(),
-            _ => format!("{mount_point}{filter}").into(),
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::inbound::Inbound;
+use super::mount_point::MountPoint;
 use super::outbound::Outbound;
 use super::will::Will;
 use crate::message::{Delivery, SubscriptionIds};
@@ -39,7 +40,7 @@ pub struct Replay {
 pub struct Session {
     client_id: Arc<str>,
     /// In front of all its topics: that of the listener it was made on.
-    mount_point: Box<str>,
+    mount_point: MountPoint,
     /// Seconds after the connection; 0 ends with it, [`EXPIRY_NEVER`] never.
     pub expiry_interval: u32,
     /// By filter as sent, share part included.
@@ -52,10 +53,10 @@ pub struct Session {
 
 impl Session {
     /// A session that ends with its connection.
-    pub fn new(client_id: Arc<str>, mount_point: &str) -> Self {
+    pub fn new(client_id: Arc<str>, mount_point: &MountPoint) -> Self {
         Session {
             client_id,
-            mount_point: mount_point.into(),
+            mount_point: mount_point.clone(),
             expiry_interval: 0,
             subscriptions: IndexMap::default(),
             will: None,
@@ -69,7 +70,7 @@ impl Session {
         &self.client_id
     }
 
-    pub fn mount_point(&self) -> &str {
+    pub fn mount_point(&self) -> &MountPoint {
         &self.mount_point
     }
 

@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
+use super::mount_point::MountPoint;
 use crate::packet::{ProtocolVersion, QoS};
 
 /// What happens when a 3.x client publishes where it may not: the standard leaves only these two ways.
@@ -35,7 +36,7 @@ pub struct Settings {
     /// Seconds that a 3.x session with `clean_session` 0 is kept; `u32::MAX` is for ever.
     pub session_expiry_3x: u32,
     /// Put in front of every topic and filter of these clients, and taken off again.
-    pub mount_point: Box<str>,
+    pub mount_point: MountPoint,
     pub user_name_as_client_id: bool,
     pub protocol_versions: Vec<ProtocolVersion>,
     /// Refuse payloads that say they are UTF-8 and are not.
@@ -60,7 +61,7 @@ impl Default for Settings {
             keep_alive_max: 0,
             session_expiry_max: u32::MAX,
             session_expiry_3x: 14 * 24 * 3600,
-            mount_point: "".into(),
+            mount_point: MountPoint::default(),
             user_name_as_client_id: false,
             protocol_versions: vec![ProtocolVersion::V3, ProtocolVersion::V4, ProtocolVersion::V5],
             check_payload_format: true,

@@ -1,5 +1,6 @@
 //! The Will Message that a client left with the broker (section 3.1.2.5).
 
+use super::mount_point::MountPoint;
 use crate::message::{BrokerTime, Message, MessageParts, PublisherId};
 use crate::packet::{self, QoS};
 
@@ -17,11 +18,12 @@ pub struct Will {
 }
 
 impl Will {
-    pub(super) fn new(will: &packet::Will<'_>, mount_point: &str) -> Self {
+    pub(super) fn new(will: &packet::Will<'_>, mount_point: &MountPoint) -> Self {
+        let (prefix, topic) = mount_point.outside(will.topic);
         let mut forward = Vec::new();
         will.properties.forward_into(&mut forward);
         Will {
-            topic: format!("{mount_point}{}", will.topic).into(),
+            topic: format!("{prefix}{topic}").into(),
             payload: will.payload.into(),
             forward: forward.into(),
             qos: will.qos,

@@ -9,5 +9,7 @@
 mod support;
 
 mod access;
+mod listener;
 mod log_lines;
 mod reload;
+mod start;

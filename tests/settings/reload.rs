@@ -41,6 +41,16 @@ async fn a_broken_file_changes_nothing_at_all() {
     assert_eq!(alice.offer(message("b", "x")).await, "0x87");
 }
 
+#[tokio::test]
+async fn a_file_that_is_gone_changes_nothing_either() {
+    let text = "[access]\nacl_file = \"acl\"\nallow_anonymous = true";
+    let mut midge = Midge::start_with_files(text, &[("acl", "topic a\n")]).await;
+    let error = midge.reload("[access]\nacl_file = \"gone\"", &[]).expect_err("a file that is not there");
+    assert!(matches!(error, StartError::Config(_)) && error.to_string().contains("gone"), "{error}");
+    let mut client = midge.join(v5("a")).await;
+    assert_eq!(client.offer(message("b", "x")).await, "0x87");
+}
+
 const ACL: &str = "[access]\nacl_file = \"acl\"\nallow_anonymous = true";
 
 #[tokio::test]

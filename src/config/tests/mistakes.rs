@@ -84,7 +84,15 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "defaults.mount_point = \"a/+/\"",
-        "1: defaults.mount_point: expected a topic prefix without wildcards, found \"a/+/\"",
+        "1: defaults.mount_point: expected the beginning of a topic, with a slash at its end, no wildcards and no $ in front, such as \"tenant/\", found \"a/+/\"",
+    ),
+    (
+        "defaults.mount_point = \"tenant\"",
+        "1: defaults.mount_point: expected the beginning of a topic, with a slash at its end, no wildcards and no $ in front, such as \"tenant/\", found \"tenant\"",
+    ),
+    (
+        "defaults.mount_point = \"$SYS/\"",
+        "1: defaults.mount_point: expected the beginning of a topic, with a slash at its end, no wildcards and no $ in front, such as \"tenant/\", found \"$SYS/\"",
     ),
     (
         "defaults.websocket.path = \"mqtt\"",

@@ -1,6 +1,7 @@
 //! CONNACK (section 3.2): what the broker says it allows, and what it must not say.
 
 use super::*;
+use crate::protocol::MountPoint;
 
 /// The CONNACK that this CONNECT gets under these settings.
 fn connack(settings: Settings, connect: Connect<'_>) -> String {
@@ -67,7 +68,7 @@ fn response_information_is_given_to_those_who_ask() {
 // [MQTT-3.2.2-2] [MQTT-3.2.2-3] [MQTT-3.1.2-5] [MQTT-3.1.2-6]
 #[test]
 fn session_present_says_whether_the_session_goes_on() {
-    let held = || Some(Session::new("c".into(), ""));
+    let held = || Some(Session::new("c".into(), &MountPoint::default()));
     for version in [V4, V5] {
         for (held, clean_start, expected) in [
             (held(), false, "CONNACK 0x00 present"),
@@ -85,7 +86,7 @@ fn session_present_says_whether_the_session_goes_on() {
 #[test]
 fn mqtt_3_1_has_no_session_present_flag() {
     let mut script = Script::new(settings());
-    script.broker.held = Some(Session::new("c".into(), ""));
+    script.broker.held = Some(Session::new("c".into(), &MountPoint::default()));
     script.check(Connect { clean_start: false, ..connect(V3) }, &["authenticate", "CONNACK 0x00"]);
 }
 
@@ -94,9 +95,9 @@ fn a_session_behind_another_mount_point_is_not_taken_up() {
     let mounted = |mount_point: &str| Settings { mount_point: mount_point.into(), ..settings() };
     for (mine, present) in [("a/", "CONNACK 0x00 present"), ("b/", "CONNACK 0x00"), ("", "CONNACK 0x00")] {
         let mut script = Script::new(mounted(mine));
-        script.broker.held = Some(Session::new("c".into(), "a/"));
+        script.broker.held = Some(Session::new("c".into(), &"a/".into()));
         script.check(Connect { clean_start: false, ..connect(V5) }, &["authenticate", present]);
-        assert_eq!(script.session().mount_point(), mine);
+        assert_eq!(script.session().mount_point().as_str(), mine);
     }
 }
 
@@ -106,7 +107,7 @@ fn a_refusal_has_a_code_that_connack_may_carry_and_no_session_and_closes() {
     for code in (0x80..=0xFF).filter_map(ReasonCode::from_u8).filter(|code| *code != ReasonCode::MaximumConnectTime) {
         let mut script = Script::new(settings());
         script.broker.authenticates = false;
-        script.broker.held = Some(Session::new("c".into(), ""));
+        script.broker.held = Some(Session::new("c".into(), &MountPoint::default()));
         script.check(Connect { clean_start: false, ..connect(V5) }, &["authenticate"]);
         let belongs = code.belongs_to(PacketType::ConnAck, packet::Sender::Server);
         let sent = if belongs { code } else { ReasonCode::UnspecifiedError };

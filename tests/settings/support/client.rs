@@ -8,7 +8,7 @@ use midge::packet::{
     SubscribeOptions, Unsubscribe, UnsubscribeFilters,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::received::Received;
@@ -26,6 +26,13 @@ pub struct Client {
 impl Client {
     pub async fn dial(address: SocketAddr, version: ProtocolVersion) -> Client {
         Client::over(TcpStream::connect(address).await.expect("the broker accepts connections"), version)
+    }
+
+    /// A client whose system takes few bytes for it: what it does not read soon stays with the broker.
+    pub async fn dial_narrow(address: SocketAddr, version: ProtocolVersion) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small receive buffer");
+        Client::over(socket.connect(address).await.expect("the broker accepts connections"), version)
     }
 
     fn over(stream: TcpStream, version: ProtocolVersion) -> Client {
@@ -55,6 +62,13 @@ impl Client {
                 return None;
             }
         }
+    }
+
+    /// Reads on after the broker has cut the connection; false at its end, which may be in the middle of a packet.
+    pub async fn next_or_partial(&mut self) -> bool {
+        self.inbox.clear();
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.inbox)).await.expect("an answer in time");
+        matches!(read, Ok(1..))
     }
 
     pub async fn next(&mut self) -> Received {
@@ -159,6 +173,14 @@ impl Client {
     pub async fn acknowledge(&mut self, delivery: &Received) {
         let packet_id = delivery.publish().packet_id.expect("a delivery at QoS 1");
         self.send(&Packet::PubAck(ack(packet_id))).await;
+    }
+
+    pub async fn send_pubrec(&mut self, packet_id: PacketId) {
+        self.send(&Packet::PubRec(ack(packet_id))).await;
+    }
+
+    pub async fn send_pubcomp(&mut self, packet_id: PacketId) {
+        self.send(&Packet::PubComp(ack(packet_id))).await;
     }
 
     pub async fn send_pubrel(&mut self, packet_id: PacketId) {

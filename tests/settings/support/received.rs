@@ -32,6 +32,15 @@ impl Received {
         }
     }
 
+    /// The size of the whole packet.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_publish(&self) -> bool {
+        matches!(self.packet(), Packet::Publish(_))
+    }
+
     pub fn connack(&self) -> ConnAck<'_> {
         match self.packet() {
             Packet::ConnAck(connack) => connack,
