@@ -384,7 +384,8 @@ impl<T: Scalar + PartialEq> Setting for Vec<T> {
         let Some(items) = reader.items(node, &format!("a list, each item {}", T::expected())) else { return };
         self.clear();
         for (at, item) in items.iter().enumerate() {
-            reader.item(at, item, |reader| self.extend(reader.scalar::<T>(item)));
+            let value = |reader: &mut Reader| reader.scalar::<T>(item).map(|value| value.written_at(&item.origin));
+            reader.item(at, item, |reader| self.extend(value(reader)));
         }
     }
 }

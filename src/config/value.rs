@@ -147,6 +147,11 @@ pub(super) trait Scalar: Sized {
     /// What would be right, to stand after "expected".
     fn expected() -> String;
     fn from_value(value: &Value) -> Option<Self>;
+
+    /// As meant where it was written: paths start from there.
+    fn written_at(self, _: &Origin) -> Self {
+        self
+    }
 }
 
 impl Value {
@@ -244,6 +249,13 @@ impl Scalar for ListenerAddress {
 
     fn from_value(value: &Value) -> Option<ListenerAddress> {
         ListenerAddress::parse(value.as_str()?)
+    }
+
+    fn written_at(self, origin: &Origin) -> ListenerAddress {
+        match self {
+            ListenerAddress::Unix(path) => ListenerAddress::Unix(origin.resolve(path)),
+            address => address,
+        }
     }
 }
 

@@ -84,7 +84,7 @@ impl ListeningSocket {
             ListeningSocket::Unix(socket, _) => {
                 let (stream, _) = socket.accept().await?;
                 let peer = Peer { name: unix::peer_name(&stream).into(), ip: None, certificate: None };
-                Ok((Socket::Unix(stream), peer))
+                Ok((Socket::Unix(Box::new(stream)), peer))
             }
         }
     }
@@ -126,5 +126,26 @@ fn start(socket: Socket, peer: Peer, listener: &Arc<ListenerContext>, shared: &A
         shared.tasks.spawn(Driver::new(Stream::bare(socket), peer, place));
     } else {
         shared.tasks.spawn(handshake::run(socket, peer, place, stop.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(no_delay: bool) -> SocketOptions {
+        SocketOptions { backlog: 16, reuse_port: false, ipv6_only: true, no_delay, unix_mode: 0o600 }
+    }
+
+    #[tokio::test]
+    async fn accepted_sockets_have_the_options_of_their_listener() {
+        for no_delay in [true, false] {
+            let listener = bind_tcp(([127, 0, 0, 1], 0).into(), options(no_delay)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let (client, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+            let (Socket::Tcp(stream), peer) = accepted.unwrap() else { panic!("not TCP") };
+            assert_eq!(stream.nodelay().unwrap(), no_delay);
+            assert_eq!(*peer.name, client.unwrap().local_addr().unwrap().to_string());
+        }
     }
 }

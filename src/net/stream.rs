@@ -16,7 +16,8 @@ use super::websocket::WebSocket;
 /// A connected socket.
 pub(super) enum Socket {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    /// Boxed: so the enum is no larger than a TCP stream, of which there may be a million.
+    Unix(Box<UnixStream>),
 }
 
 /// A socket, with or without TLS.
@@ -54,7 +55,7 @@ impl Socket {
             Socket::Tcp(stream) => stream.peek(buf).await,
             Socket::Unix(stream) => {
                 let flags = rustix::net::RecvFlags::PEEK;
-                let look = || Ok(rustix::net::recv(stream, &mut *buf, flags)?.0);
+                let look = || Ok(rustix::net::recv(&**stream, &mut *buf, flags)?.0);
                 stream.async_io(Interest::READABLE, look).await
             }
         }
@@ -129,7 +130,7 @@ macro_rules! forward {
     };
 }
 
-forward!(Socket: Socket::Tcp(stream) => stream, Socket::Unix(stream) => stream);
+forward!(Socket: Socket::Tcp(stream) => stream, Socket::Unix(stream) => stream.as_mut());
 forward!(Secured: Secured::Plain(socket) => socket, Secured::Tls(tls) => tls.as_mut());
 forward!(Stream: Stream::Bare(secured) => secured, Stream::WebSocket(websocket) => websocket.as_mut());
 

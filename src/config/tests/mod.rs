@@ -131,11 +131,13 @@ fn tls_of_the_defaults_is_turned_off_by_false() {
 
 #[test]
 fn paths_start_from_the_directory_of_their_file() {
-    let text = "access.password_file = \"passwd\"\naccess.acl_file = \"/etc/acl\"";
+    let text =
+        "access.password_file = \"passwd\"\naccess.acl_file = \"/etc/acl\"\nlistener = [{ address = \"unix:m.sock\" }]";
     let config = Config::parse("/etc/midge/midge.toml", text).unwrap();
     let access = &config.listeners[0].access;
     assert_eq!(access.password_file.as_deref(), Some("/etc/midge/passwd".as_ref()));
     assert_eq!(access.acl_file.as_deref(), Some("/etc/acl".as_ref()));
+    assert_eq!(config.listeners[0].addresses, [ListenerAddress::Unix("/etc/midge/m.sock".into())]);
 }
 
 #[test]

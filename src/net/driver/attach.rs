@@ -46,7 +46,7 @@ impl Driver {
             self.connection.assign_client_id(self.fresh_client_id());
         }
         let Some(credentials) = self.credentials() else { return Ok(()) };
-        let access = self.listener.access.load_full();
+        let access = self.place.listener.access.load_full();
         let method = self.connection.request().and_then(|request| request.authentication_method.clone());
         if let Some(method) = method {
             let Some(exchange) = access.authenticator.begin(&method, &credentials) else {
@@ -60,7 +60,7 @@ impl Driver {
             let answer = access.authenticator.authenticate(&credentials);
             return self.on_answer(answer, turn);
         }
-        let permits = Arc::clone(&self.shared.authentications);
+        let permits = Arc::clone(&self.place.shared.authentications);
         self.stage = Stage::Authenticating(Box::pin(async move {
             let _permit = permits.acquire_owned().await;
             let answer = tokio::task::spawn_blocking(move || access.authenticator.authenticate(&credentials)).await;
@@ -74,7 +74,7 @@ impl Driver {
         loop {
             let client_id: Arc<str> =
                 format!("auto-{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>()).into();
-            if !self.shared.sessions.contains(&client_id) {
+            if !self.place.shared.sessions.contains(&client_id) {
                 return client_id;
             }
         }
@@ -109,7 +109,7 @@ impl Driver {
             },
             Stage::Claiming(claiming) => {
                 let client_id = Arc::clone(&claiming.identity.client_id);
-                match self.shared.sessions.poll_claim(&client_id, claiming.generation, cx) {
+                match self.place.shared.sessions.poll_claim(&client_id, claiming.generation, cx) {
                     Poll::Pending => Ok(Progress::None),
                     Poll::Ready(claimed) => self.on_claimed(claimed, turn).map(|()| Progress::Some),
                 }
@@ -144,7 +144,7 @@ impl Driver {
     }
 
     fn reauthenticate(&mut self, data: &[u8], begin: bool, turn: &mut Turn) -> Result<(), End> {
-        let access = self.listener.access.load_full();
+        let access = self.place.listener.access.load_full();
         let Stage::Attached(attached) = &mut self.stage else { return Ok(()) };
         if begin {
             let credentials = Credentials {
@@ -188,12 +188,12 @@ impl Driver {
         self.connection.on_authenticated(identity.user_name.as_deref()).map_err(End::Closed)?;
         let Some(request) = self.connection.request() else { return Ok(()) };
         identity.client_id = Arc::clone(&request.client_id);
-        let is_new = !self.shared.sessions.contains(&identity.client_id);
-        if is_new && self.shared.sessions.len() >= self.shared.sessions_max as usize {
+        let is_new = !self.place.shared.sessions.contains(&identity.client_id);
+        if is_new && self.place.shared.sessions.len() >= self.place.shared.sessions_max as usize {
             let what = "the broker holds as many sessions as it may";
             return Err(End::Closed(Violation::new(ReasonCode::QuotaExceeded, what)));
         }
-        let (generation, claimed) = self.shared.sessions.claim(&identity.client_id);
+        let (generation, claimed) = self.place.shared.sessions.claim(&identity.client_id);
         self.stage = Stage::Claiming(Box::new(Claiming { identity, generation, data }));
         match claimed {
             Poll::Pending => Ok(()),
@@ -211,18 +211,18 @@ impl Driver {
         let Claiming { identity, generation, data } = *claiming;
         let (resumed, mailbox) = match parked {
             Some(parked) => (Some(parked.session), parked.mailbox),
-            None => (None, self.shared.router.mailbox(&identity.client_id, self.listener.queue)),
+            None => (None, self.place.shared.router.mailbox(&identity.client_id, self.place.listener.queue)),
         };
         let facts = self.facts(&identity);
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
         let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), &mut turn.out);
         mailbox.attach(self.under_way());
-        if !self.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
+        if !self.place.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
             mailbox.signal(Control::Takeover);
         }
-        self.shared.connected.fetch_add(1, Relaxed);
-        self.listener.clients.of(self.connection.version()).fetch_add(1, Relaxed);
+        self.place.shared.connected.fetch_add(1, Relaxed);
+        self.place.listener.clients.of(self.connection.version()).fetch_add(1, Relaxed);
         turn.batch.counts.connections_made += 1;
         self.stage = Stage::Attached(Box::new(Attached {
             mailbox,
@@ -239,7 +239,7 @@ impl Driver {
     /// A session that another connection has left: taken up, or ended if this one does not go on with it.
     fn resume(&mut self, mut parked: Box<Parked>, turn: &mut Turn) -> Option<Box<Parked>> {
         if !self.connection.resumes(&parked.session) {
-            self.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
+            self.place.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
             return None;
         }
         parked.session.will = None; // [MQTT-3.1.3-9]
@@ -250,7 +250,7 @@ impl Driver {
         let request = self.connection.request();
         ConnectionFacts {
             peer: Arc::clone(&self.peer.name),
-            listener: Arc::clone(&self.listener.name),
+            listener: Arc::clone(&self.place.listener.name),
             protocol: protocol_name(self.connection.version()),
             user_name: identity.user_name.clone(),
             keep_alive: request.map_or(0, |request| request.keep_alive),
@@ -264,7 +264,7 @@ impl Driver {
         tracing::info!(
             client_id = &*identity.client_id,
             peer = &*self.peer.name,
-            listener = &*self.listener.name,
+            listener = &*self.place.listener.name,
             protocol = protocol_name(self.connection.version()),
             user = identity.user_name.as_deref().unwrap_or_default(),
             resumed,
@@ -286,8 +286,8 @@ impl Driver {
     }
 
     fn release_session(&mut self, attached: Attached, end: &End, turn: &mut Turn) {
-        self.shared.connected.fetch_sub(1, Relaxed);
-        self.listener.clients.of(self.connection.version()).fetch_sub(1, Relaxed);
+        self.place.shared.connected.fetch_sub(1, Relaxed);
+        self.place.listener.clients.of(self.connection.version()).fetch_sub(1, Relaxed);
         self.log_end(Some(&attached.identity), end);
         let Some(mut session) = self.connection.take_session() else { return };
         if attached.delete {
@@ -299,33 +299,35 @@ impl Driver {
             session,
             mailbox: attached.mailbox,
             identity: attached.identity,
-            access: Arc::clone(&self.listener.access),
+            access: Arc::clone(&self.place.listener.access),
             since: turn.batch.now,
         });
         if parked.will_at() <= turn.batch.now {
-            self.shared.publish_will(parked.take_will(), &mut turn.batch);
+            self.place.shared.publish_will(parked.take_will(), &mut turn.batch);
         }
         let kept = if parked.session.expiry_interval == 0 {
-            self.shared.end_session(parked, &mut turn.batch);
+            self.place.shared.end_session(parked, &mut turn.batch);
             None
         } else {
             Some(parked) // [MQTT-3.1.2-23]
         };
         self.park(&client_id, attached.generation, kept);
-        self.shared.router.hand_back(unsent_shared, &mut turn.batch);
+        self.place.shared.router.hand_back(unsent_shared, &mut turn.batch);
     }
 
     fn park(&self, client_id: &str, generation: Generation, parked: Option<Box<Parked>>) {
-        if let Released::Parked(generation) = self.shared.sessions.release(client_id, generation, parked) {
-            self.shared.sessions.with_parked(client_id, generation, |parked| {
-                self.shared.set_deadlines(parked, generation);
+        if let Released::Parked(generation) = self.place.shared.sessions.release(client_id, generation, parked) {
+            self.place.shared.sessions.with_parked(client_id, generation, |parked| {
+                self.place.shared.set_deadlines(parked, generation);
             });
         }
     }
 
     fn abandon_claim(&mut self, claiming: &Claiming, turn: &mut Turn) {
         let client_id = &claiming.identity.client_id;
-        if let Some((generation, Poll::Ready(session))) = self.shared.sessions.abandon(client_id, claiming.generation) {
+        if let Some((generation, Poll::Ready(session))) =
+            self.place.shared.sessions.abandon(client_id, claiming.generation)
+        {
             self.park(client_id, generation, session);
         }
         self.log_end(Some(&claiming.identity), &End::Superseded);

@@ -37,7 +37,7 @@ impl Driver {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
                 Poll::Ready(MailboxEvent::GroupsWaiting) => {
-                    self.shared.router.pull_shared(&attached.mailbox, &mut turn.batch);
+                    self.place.shared.router.pull_shared(&attached.mailbox, &mut turn.batch);
                     groups = false;
                 }
                 Poll::Ready(MailboxEvent::Deliveries) => {
@@ -79,7 +79,7 @@ impl Driver {
     /// Whether deliveries have to be checked: anew when the rules have changed, or the session was another user's.
     fn judge_subscriptions(&mut self) {
         let Stage::Attached(attached) = &mut self.stage else { return };
-        let access = self.listener.access.load();
+        let access = self.place.listener.access.load();
         if attached.judged_by == Some(access.version) {
             return;
         }
@@ -96,7 +96,8 @@ impl Driver {
     /// Subscriptions that are allowed in part are checked here, message by message.
     fn may_receive(&self, message: &Message) -> bool {
         let Stage::Attached(attached) = &self.stage else { return false };
-        !attached.filtered || self.listener.access.load().authorizer.may_receive(&attached.identity, message.topic())
+        !attached.filtered
+            || self.place.listener.access.load().authorizer.may_receive(&attached.identity, message.topic())
     }
 
     fn resend(&mut self, turn: &mut Turn) -> bool {
@@ -138,7 +139,7 @@ impl Driver {
     fn replay_page(&mut self, replay: &Replay, room: usize, turn: &mut Turn) -> PageEnd {
         let mut messages = Vec::new();
         let after = replay.after.as_deref();
-        let end = self.shared.router.retained_page(
+        let end = self.place.shared.router.retained_page(
             &replay.filter,
             after,
             room,

@@ -158,11 +158,11 @@ impl Driver {
 
     fn route(&mut self, message: &Message, batch: &mut Batch) -> Routed {
         let Stage::Attached(attached) = &self.stage else { return Routed::Accepted };
-        if !self.listener.access.load().may_publish(&attached.identity, message) {
+        if !self.place.listener.access.load().may_publish(&attached.identity, message) {
             batch.counts.not_authorised += 1;
             return Routed::NotAuthorized;
         }
-        match self.shared.router.publish(message, batch) {
+        match self.place.shared.router.publish(message, batch) {
             Outcome::Routed { matched: 0 } => Routed::NoMatchingSubscribers,
             Outcome::Routed { .. } => Routed::Accepted,
             Outcome::Refused(crate::router::Refused::QueueFull) => Routed::Refused("a subscriber's queue is full"),
@@ -196,12 +196,12 @@ impl Driver {
         let Ok(parsed) = ParsedFilter::parse(filter) else {
             return SubscribeResult::Refused(ReasonCode::TopicFilterInvalid);
         };
-        match self.listener.access.load().authorizer.may_subscribe(&attached.identity, parsed.filter) {
+        match self.place.listener.access.load().authorizer.may_subscribe(&attached.identity, parsed.filter) {
             Subscribing::Denied => return SubscribeResult::Refused(ReasonCode::NotAuthorized),
             Subscribing::Filtered => attached.filtered = true,
             Subscribing::Whole => {}
         }
-        let subscribed = self.shared.router.subscribe(&attached.mailbox, parsed, options, request.id);
+        let subscribed = self.place.shared.router.subscribe(&attached.mailbox, parsed, options, request.id);
         let replay = wants_retained(&options, subscribed.existed, parsed.share.is_some());
         SubscribeResult::Granted { replay_before: replay.then_some(subscribed.retained_before) }
     }
@@ -212,8 +212,9 @@ impl Driver {
             .filters
             .iter()
             .map(|filter| {
-                ParsedFilter::parse(filter)
-                    .is_ok_and(|parsed| self.shared.router.unsubscribe(&attached.mailbox, parsed, &mut turn.batch))
+                ParsedFilter::parse(filter).is_ok_and(|parsed| {
+                    self.place.shared.router.unsubscribe(&attached.mailbox, parsed, &mut turn.batch)
+                })
             })
             .collect();
         self.connection.on_unsubscribed(request, &existed, &mut turn.out).map_err(End::Closed)

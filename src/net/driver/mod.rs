@@ -30,7 +30,6 @@ use self::turn::Turn;
 use self::write::Unsent;
 use super::admission::Place;
 use super::clock::Alarm;
-use super::context::{ListenerContext, Shared};
 use super::stream::Stream;
 use crate::auth::{CertificateSubject, Exchange};
 use crate::packet::ReasonCode;
@@ -46,8 +45,7 @@ pub(super) struct Peer {
 
 pub(super) struct Driver {
     stream: Stream,
-    shared: Arc<Shared>,
-    listener: Arc<ListenerContext>,
+    place: Place,
     peer: Box<Peer>,
     connection: Connection,
     stage: Stage,
@@ -56,7 +54,6 @@ pub(super) struct Driver {
     /// What the socket did not take.
     unsent: Option<Box<Unsent>>,
     alarm: Alarm,
-    _place: Place,
 }
 
 enum Stage {
@@ -102,29 +99,27 @@ const STOP_CHECK: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn new(stream: Stream, peer: Peer, place: Place) -> Self {
-        let (shared, listener) = (Arc::clone(&place.shared), Arc::clone(&place.listener));
+        let Place { shared, listener, accepted_at } = &place;
         // The deadline of CONNECT counts from accept: handshakes do not stretch it.
-        let connection = Connection::new(listener.settings.load_full(), place.accepted_at, listener.connect_timeout);
+        let connection = Connection::new(listener.settings.load_full(), *accepted_at, listener.connect_timeout);
         Driver {
             alarm: Alarm::new(&shared.clock),
             stream,
-            shared,
-            listener,
+            place,
             peer: Box::new(peer),
             connection,
             stage: Stage::Connecting,
             partial: Vec::new(),
             unsent: None,
-            _place: place,
         }
     }
 
     fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         for _ in 0..TURNS_MAX {
-            turn.begin(self.shared.clock.now());
+            turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);
             let others_wait = turn.batch.counts.matched >= TURN_COPIES_MAX;
-            turn.finish(&self.shared);
+            turn.finish(&self.place.shared);
             match progress {
                 _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
                 _ if others_wait => break,
@@ -167,14 +162,14 @@ impl Driver {
         self.connection.handle_timeout(now).map_err(End::Closed)?;
         let mut next = self.connection.next_timeout();
         if let Some(unsent) = &self.unsent {
-            let stuck = unsent.since.after(self.listener.write_timeout);
+            let stuck = unsent.since.after(self.place.listener.write_timeout);
             if now >= stuck {
                 return Err(End::Lost("the client did not take a packet within the write timeout".into()));
             }
             next = next.min(stuck);
         }
         if !matches!(self.stage, Stage::Attached(_)) {
-            if self.shared.is_stopping() {
+            if self.place.shared.is_stopping() {
                 return Err(End::Closed(Violation::new(ReasonCode::ServerShuttingDown, "the broker stops")));
             }
             next = next.min(now.after(STOP_CHECK));
@@ -198,11 +193,42 @@ impl Future for Driver {
 impl Drop for Driver {
     /// A session that nobody has let go (the runtime is being dropped, or a panic) is parked, never lost.
     fn drop(&mut self) {
-        if matches!(self.stage, Stage::Attached(_) | Stage::Claiming(_)) || self.unsent.is_some() {
-            let mut turn = Turn::default();
-            turn.begin(self.shared.clock.now());
+        let has_session = matches!(self.stage, Stage::Attached(_) | Stage::Claiming(_));
+        if !has_session && self.unsent.is_none() {
+            return;
+        }
+        let mut turn = Turn::default();
+        turn.begin(self.place.shared.clock.now());
+        if has_session {
             self.release(&End::Lost("the connection's task ended".into()), &mut turn);
-            turn.finish(&self.shared);
+        } else {
+            self.count_lost_qos0(&mut turn);
+        }
+        turn.finish(&self.place.shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_rustls::server::TlsStream;
+
+    use super::*;
+    use crate::net::stream::{Metered, Secured};
+    use crate::net::websocket::WebSocket;
+
+    /// What an idle connection costs before its session: the task itself, and what its transport adds on the heap (TLS
+    /// has buffers of its own beside this).
+    #[test]
+    fn an_idle_connection_is_small() {
+        let sizes = [
+            ("driver", size_of::<Driver>(), 600),
+            ("of it, the stream", size_of::<Stream>(), 40),
+            ("beside it, TLS", size_of::<TlsStream<Metered>>(), 1500),
+            ("beside it, WebSocket", size_of::<WebSocket<Secured>>(), 280),
+        ];
+        for (what, bytes, bytes_max) in sizes {
+            println!("{what}: {bytes} bytes");
+            assert!(bytes <= bytes_max, "{what}: {bytes} bytes");
         }
     }
 }

@@ -285,3 +285,107 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
         Pin::new(&mut websocket.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    /// A server's side, and the wire of its client, which holds so many bytes.
+    fn pair(wire_bytes: usize) -> (WebSocket<DuplexStream>, DuplexStream) {
+        let (server, client) = duplex(wire_bytes);
+        (WebSocket::new(server, 1 << 20, Vec::new()), client)
+    }
+
+    fn write(websocket: &mut WebSocket<DuplexStream>, slices: &[&[u8]]) -> Poll<io::Result<usize>> {
+        let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+        Pin::new(websocket).poll_write_vectored(&mut Context::from_waker(Waker::noop()), &slices)
+    }
+
+    fn flush(websocket: &mut WebSocket<DuplexStream>) -> Poll<io::Result<()>> {
+        Pin::new(websocket).poll_flush(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn read(websocket: &mut WebSocket<DuplexStream>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; 1000];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let read = Pin::new(websocket).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
+        read.map_ok(|()| buf.filled().len())
+    }
+
+    fn ping(payload: &[u8]) -> Vec<u8> {
+        [&[0x89, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+    }
+
+    #[tokio::test]
+    async fn what_the_wire_does_not_take_is_not_taken() {
+        let (mut websocket, mut client) = pair(10);
+        assert!(matches!(write(&mut websocket, &[b"012345", b"6789"]), Poll::Ready(Ok(8))));
+        assert!(write(&mut websocket, &[b"89", b"later"]).is_pending());
+        let mut wire = [0; 10];
+        client.read_exact(&mut wire).await.unwrap();
+        assert_eq!(&wire, b"\x82\x0a01234567");
+        // The frame ends where it was promised to; what came later is another one.
+        assert!(matches!(write(&mut websocket, &[b"89", b"later"]), Poll::Ready(Ok(2))));
+        assert!(matches!(write(&mut websocket, &[b"later"]), Poll::Ready(Ok(5))));
+        client.read_exact(&mut wire[..9]).await.unwrap();
+        assert_eq!(&wire[..9], b"89\x82\x05later");
+    }
+
+    #[tokio::test]
+    async fn a_header_alone_on_a_full_wire_is_no_progress() {
+        let (mut websocket, mut client) = pair(2);
+        assert!(write(&mut websocket, &[b"abc"]).is_pending());
+        let mut wire = [0; 2];
+        client.read_exact(&mut wire).await.unwrap();
+        assert_eq!(wire, [0x82, 3]);
+        assert!(matches!(write(&mut websocket, &[b"abc"]), Poll::Ready(Ok(2))));
+    }
+
+    #[tokio::test]
+    async fn a_pong_waits_for_the_end_of_the_frame_that_has_begun() {
+        let (mut websocket, mut client) = pair(6);
+        assert!(matches!(write(&mut websocket, &[b"abcdef"]), Poll::Ready(Ok(4))));
+        client.write_all(&ping(b"")).await.unwrap();
+        assert!(read(&mut websocket).is_pending());
+        let mut wire = [0; 6];
+        client.read_exact(&mut wire).await.unwrap();
+        assert!(matches!(write(&mut websocket, &[b"ef"]), Poll::Ready(Ok(2))));
+        assert!(flush(&mut websocket).is_ready());
+        client.read_exact(&mut wire[..4]).await.unwrap();
+        assert_eq!(&wire[..4], b"ef\x8a\x00");
+    }
+
+    #[tokio::test]
+    async fn pings_of_a_client_that_does_not_read_take_no_memory() {
+        let (mut websocket, mut client) = pair(200);
+        for n in 0..1000u32 {
+            client.write_all(&ping(&[n as u8; 125])).await.unwrap();
+            assert!(read(&mut websocket).is_pending());
+            assert!(websocket.control.bytes.len() <= 2 * 127, "{}", websocket.control.bytes.len());
+        }
+        // One has gone, one has begun, and the latest follows.
+        let mut wire = [0; 3 * 127];
+        client.read_exact(&mut wire[..200]).await.unwrap();
+        assert!(flush(&mut websocket).is_ready());
+        client.read_exact(&mut wire[200..]).await.unwrap();
+        let payloads: Vec<_> = wire.chunks(127).map(|pong| pong[2]).collect();
+        assert_eq!(payloads, [0, 1, 999u32 as u8]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_after_a_close_frame() {
+        let (mut websocket, mut client) = pair(100);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut websocket).poll_shutdown(&mut cx).is_ready());
+        assert!(matches!(write(&mut websocket, &[b"late"]), Poll::Ready(Err(_))));
+        client.write_all(&ping(b"late")).await.unwrap();
+        assert!(read(&mut websocket).is_pending());
+        let mut wire = Vec::new();
+        client.read_to_end(&mut wire).await.unwrap();
+        assert_eq!(wire, [0x88, 2, 3, 0xE8]);
+    }
+}
