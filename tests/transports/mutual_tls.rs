@@ -47,7 +47,7 @@ async fn with_a_required_certificate_only_those_the_authority_signed_come_in() {
     let log = Log::gather();
     let alice = TlsClient::with_certificate(&authority, authority.directory(), "alice");
     alice.connect(&broker, "client").await.unwrap();
-    assert!(log.line_with("connected client_id=client").contains("user=\"alice\""), "{:?}", log.lines_with(""));
+    assert!(log.line_with("connected client_id=client").contains("user=alice"), "{:?}", log.lines_with(""));
 
     let without = is_refused(&TlsClient::new(&authority), &broker).await;
     assert!(without.contains("CertificateRequired"), "{without}");
@@ -68,10 +68,10 @@ async fn with_an_optional_certificate_a_client_may_come_without_but_not_with_a_w
     let broker = broker(&authority, ClientAuth::Optional, false).await;
     let log = Log::gather();
     TlsClient::new(&authority).connect(&broker, "nobody").await.unwrap();
-    assert!(log.line_with("connected client_id=nobody").contains("user=\"\""));
+    assert!(log.line_with("connected client_id=nobody").contains("user= "));
     let alice = TlsClient::with_certificate(&authority, authority.directory(), "alice");
     alice.connect(&broker, "somebody").await.unwrap();
-    assert!(log.line_with("connected client_id=somebody").contains("user=\"alice\""));
+    assert!(log.line_with("connected client_id=somebody").contains("user=alice"));
     let other = Authority::new();
     other.client("alice", 7);
     is_refused(&TlsClient::with_certificate(&authority, other.directory(), "alice"), &broker).await;
@@ -109,6 +109,6 @@ async fn who_resumes_with_a_ticket_is_still_who_it_was() {
     for (client_id, kind) in [("first", "Full"), ("second", "Resumed")] {
         let client = alice.connect(&broker, client_id).await.unwrap();
         assert_eq!(format!("{:?}", client.stream.get_ref().1.handshake_kind().unwrap()), kind);
-        assert!(log.line_with(&format!("connected client_id={client_id}")).contains("user=\"alice\""));
+        assert!(log.line_with(&format!("connected client_id={client_id}")).contains("user=alice"));
     }
 }

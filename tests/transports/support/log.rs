@@ -40,10 +40,15 @@ impl Log {
         Log { lines, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
-    /// The lines so far that hold `what`.
+    /// The lines so far that hold `what`; which values stand in quotes does not matter.
     pub fn lines_with(&self, what: &str) -> Vec<String> {
         let lines = self.lines.0.lock().unwrap();
-        String::from_utf8_lossy(&lines).lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
+        String::from_utf8_lossy(&lines)
+            .replace('"', "")
+            .lines()
+            .filter(|line| line.contains(what))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The only line that holds `what`.
