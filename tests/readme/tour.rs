@@ -13,7 +13,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -65,11 +66,26 @@ struct Broker {
     log: PathBuf,
 }
 
+/// A port that stays free until a broker takes it: below those that the kernel gives to outgoing connections and to
+/// tests that listen on port 0, and no other tour of this process has it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    let start = process::id().wrapping_mul(97);
+    loop {
+        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Relaxed)) % COUNT;
+        let port = u16::try_from(port).expect("below 32,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Tour {
     fn new() -> Tour {
         let directory = tempfile::tempdir().expect("a scratch directory");
-        let sockets = PORTS.map(|port| (port, TcpListener::bind("127.0.0.1:0").expect("a free port")));
-        let ports = sockets.iter().map(|(port, socket)| (*port, socket.local_addr().expect("bound").port())).collect();
+        let ports = PORTS.map(|port| (port, free_port())).into();
         let tour = Tour { directory, ports, brokers: Vec::new(), output: String::new() };
         tour.lay_out_clone();
         tour.lay_out_home();
