@@ -153,42 +153,29 @@ impl<S> SessionTable<S> {
 
     /// Lets go of a session: `None` when it has ended. Parks it, or hands it to the heir.
     pub fn release(&self, client_id: &str, generation: Generation, session: Option<S>) -> Released {
-        let Some(mut guard) = self.slots.get_mut(client_id) else { return Released::Gone };
-        let slot = &mut *guard;
-        let owns = match &slot.state {
-            State::Live => slot.generation == generation,
-            State::Moving { owner, .. } => *owner == generation,
-            State::Parked(_) => false,
-        };
-        if !owns {
-            return Released::Gone;
-        }
-        if let State::Moving { arrived, waker, has_heir: true, .. } = &mut slot.state {
-            *arrived = Some(session);
-            let waker = waker.take();
-            drop(guard);
-            if let Some(waker) = waker {
-                waker.wake();
+        let (mut released, mut waker) = (Released::Gone, None);
+        let mut session = Some(session);
+        // In one step: whoever claims the client id in between would wait for an owner that has gone.
+        self.slots.remove_if_mut(client_id, |_, slot| {
+            let Some(session) = session.take_if(|_| slot.is_owned_by(generation)) else { return false };
+            match (&mut slot.state, session) {
+                (State::Moving { arrived, waker: heir, has_heir: true, .. }, session) => {
+                    *arrived = Some(session);
+                    waker = heir.take();
+                    false
+                }
+                (_, Some(session)) => {
+                    slot.state = State::Parked(session);
+                    released = Released::Parked(slot.generation);
+                    false
+                }
+                (_, None) => true,
             }
-            return Released::Gone;
+        });
+        if let Some(waker) = waker {
+            waker.wake();
         }
-        let current = slot.generation;
-        match session {
-            Some(session) => {
-                slot.state = State::Parked(session);
-                Released::Parked(current)
-            }
-            None => {
-                slot.state = State::Live;
-                drop(guard);
-                self.remove(client_id, current);
-                Released::Gone
-            }
-        }
-    }
-
-    fn remove(&self, client_id: &str, generation: Generation) {
-        self.slots.remove_if(client_id, |_, slot| slot.generation == generation && matches!(slot.state, State::Live));
+        released
     }
 
     /// An heir that goes away before the session has arrived. Returns the session if it had arrived after all.
@@ -270,6 +257,15 @@ impl<S> SessionTable<S> {
 }
 
 impl<S> Slot<S> {
+    /// Whether the driver of that generation has the session, or has yet to hand it over.
+    fn is_owned_by(&self, generation: Generation) -> bool {
+        match &self.state {
+            State::Live => self.generation == generation,
+            State::Moving { owner, arrived, .. } => *owner == generation && arrived.is_none(),
+            State::Parked(_) => false,
+        }
+    }
+
     fn claim(&mut self, generation: Generation) -> Poll<Claimed<S>> {
         let previous = std::mem::replace(&mut self.generation, generation);
         match std::mem::replace(&mut self.state, State::Live) {
