@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -50,8 +50,10 @@ pub fn bind_tcp(address: SocketAddr, options: SocketOptions) -> io::Result<Liste
     if address.is_ipv6() {
         socket.set_only_v6(options.ipv6_only)?;
     }
-    // Accepted sockets inherit it: no system call for each.
+    // Accepted sockets inherit these two: no system call for each.
     socket.set_tcp_nodelay(options.no_delay)?;
+    // At the system's own pace (hours): finds peers that vanished without a word and asked for no keep alive.
+    socket.set_keepalive(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog())?;
@@ -90,8 +92,10 @@ impl ListeningSocket {
     }
 }
 
-/// Without file descriptors or memory, accepting is tried again after this.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+/// Without file descriptors or memory, accepting is tried again after this ...
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// ... and that is said as seldom as this.
+const SAY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Accepts connections until told to stop.
 pub async fn accept(
@@ -100,6 +104,7 @@ pub async fn accept(
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) {
+    let mut said_at: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -110,7 +115,10 @@ pub async fn accept(
             // The client has gone again.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(listener = %listener.name, %error, "cannot accept a connection");
+                if said_at.is_none_or(|at| at.elapsed() >= SAY_INTERVAL) {
+                    tracing::error!(listener = %listener.name, %error, "cannot accept connections");
+                    said_at = Some(Instant::now());
+                }
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(ACCEPT_RETRY) => {}
@@ -145,6 +153,7 @@ mod tests {
             let (client, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
             let (Socket::Tcp(stream), peer) = accepted.unwrap() else { panic!("not TCP") };
             assert_eq!(stream.nodelay().unwrap(), no_delay);
+            assert!(socket2::SockRef::from(&stream).keepalive().unwrap());
             assert_eq!(*peer.name, client.unwrap().local_addr().unwrap().to_string());
         }
     }

@@ -25,6 +25,8 @@ pub use self::error::TlsError;
 use self::files::Stamps;
 use super::clock::{Alarm, Clock};
 
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+compile_error!("TLS needs cryptography: choose the feature `ring` or `aws-lc-rs`");
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as cryptography;
 #[cfg(not(feature = "aws-lc-rs"))]
