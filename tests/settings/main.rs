@@ -2,7 +2,8 @@
 //! that only the test moves, and clients on real sockets.
 //!
 //! That something does not come is shown by what comes instead: each turn of a connection delivers before it reads, so an
-//! answer to a ping follows everything that was there for the client when the ping arrived ([`Client::ping`]).
+//! answer to a ping follows everything that the client's window and socket had room for when the ping arrived
+//! ([`Client::ping`]).
 //!
 //! [`Client::ping`]: support::Client::ping
 
@@ -11,5 +12,6 @@ mod support;
 mod access;
 mod listener;
 mod log_lines;
+mod queues;
 mod reload;
 mod start;

@@ -169,6 +169,14 @@ impl Client {
         codes(&received)
     }
 
+    /// Waits for the answer to a message that was sent: its acknowledgement, or at QoS 0 that of a ping.
+    pub async fn offer_or_pong(&mut self, qos: QoS) {
+        match qos {
+            QoS::AtMostOnce => self.ping().await,
+            _ => drop(self.next().await),
+        }
+    }
+
     /// Acknowledges a delivery at QoS 1.
     pub async fn acknowledge(&mut self, delivery: &Received) {
         let packet_id = delivery.publish().packet_id.expect("a delivery at QoS 1");
