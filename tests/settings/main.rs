@@ -15,3 +15,4 @@ mod log_lines;
 mod queues;
 mod reload;
 mod start;
+mod time;
