@@ -5,6 +5,7 @@
 
 mod certs;
 mod check;
+mod ctl;
 mod layers;
 mod passwd;
 mod password_input;
@@ -28,6 +29,9 @@ Examples:
   midge certs certs --san broker.example.com
       Certificates to try TLS with, and the commands that use them.
 
+  midge ctl status
+      How a running broker does; `midge ctl --help` shows what else it can be asked.
+
 Exit codes:
   0  done, or stopped when asked to
   1  it could not be done; standard error says why
@@ -48,6 +52,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Ctl(ctl::CtlArgs),
     Passwd(passwd::PasswdArgs),
     Certs(certs::CertsArgs),
 }
@@ -58,10 +63,16 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve(self.serve)) {
             Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Ctl(args) => ctl::run(args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Certs(args) => certs::run(&args),
         }
     }
+}
+
+/// What the command exits with.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref().map_or(1, ctl::CtlError::exit_code)
 }
 
 #[cfg(test)]

@@ -21,6 +21,13 @@ macro_rules! counters {
             pub dropped: [u64; CAUSES],
         }
 
+        impl Counts {
+            /// Every count but those of dropped copies, with its name.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+
         #[cfg(test)]
         impl Counts {
             /// Every count a number of its own, from `first` on; and which those are.

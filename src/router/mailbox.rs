@@ -8,7 +8,9 @@
 //! Every copy that is pushed is either queued or counted as dropped by cause, here, where it is decided.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
@@ -16,7 +18,7 @@ use parking_lot::Mutex;
 use super::batch::Batch;
 use super::shared_subscriptions::Group;
 use crate::message::{BrokerTime, Delivery, DropCause, PublisherId};
-use crate::topic::QoS;
+use crate::topic::{QoS, SubscribeOptions};
 
 /// Names a session (or a shared group) in the subscription tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,10 +69,28 @@ pub enum Kick {
     SlowClient,
 }
 
+/// One subscription of a session, for the operator's eyes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionView {
+    /// As the router knows it: share part and mount point included.
+    pub filter: Box<str>,
+    pub options: SubscribeOptions,
+    pub id: Option<NonZeroU32>,
+}
+
+/// An operator's question to the driver that owns the session: which subscriptions it has, from the one at `skip` on, at
+/// most `limit`. Answered in the driver's next turn; dropped when it lets go of the session first.
+pub struct Inquiry {
+    pub skip: usize,
+    pub limit: usize,
+    /// Told how many there are in all, and those asked for.
+    pub answer: Box<dyn FnOnce(usize, Vec<SubscriptionView>) + Send>,
+}
+
 /// What a driver finds when it looks into its mailbox.
-#[derive(Debug, PartialEq, Eq)]
 pub enum MailboxEvent {
     Control(Control),
+    Inquiry(Box<Inquiry>),
     /// Messages were moved out; others may wait for window or room.
     Deliveries,
     /// A shared group of this session has messages waiting, and there is window for them.
@@ -99,6 +119,9 @@ pub struct MailboxStats {
     pub under_way: UnderWay,
     pub dropped: u64,
     pub online: bool,
+    pub subscriptions: u32,
+    /// Messages that the client may have in flight.
+    pub window: u32,
     pub limits: QueueLimits,
 }
 
@@ -106,6 +129,8 @@ pub struct Mailbox {
     id: SubscriberId,
     client_id: Arc<str>,
     publisher: PublisherId,
+    /// How many the session has. Changed by its owner, read by operators.
+    subscriptions: AtomicU32,
     inner: Mutex<Inner>,
 }
 
@@ -125,6 +150,7 @@ struct Inner {
     closed: bool,
     waker: Option<Waker>,
     control: Option<Control>,
+    inquiry: Option<Box<Inquiry>>,
     groups: Vec<Arc<Group>>,
     dropped: u64,
     loss_logged_at: Option<BrokerTime>,
@@ -159,12 +185,13 @@ impl Mailbox {
             closed: false,
             waker: None,
             control: None,
+            inquiry: None,
             groups: Vec::new(),
             dropped: 0,
             loss_logged_at: None,
             earliest_expiry: BrokerTime::NEVER,
         };
-        Mailbox { id, client_id, publisher, inner: Mutex::new(inner) }
+        Mailbox { id, client_id, publisher, subscriptions: AtomicU32::new(0), inner: Mutex::new(inner) }
     }
 
     pub fn id(&self) -> SubscriberId {
@@ -178,6 +205,14 @@ impl Mailbox {
     /// What messages published by this session carry.
     pub fn publisher(&self) -> PublisherId {
         self.publisher
+    }
+
+    pub(super) fn subscribed(&self, is_new: bool) {
+        self.subscriptions.fetch_add(u32::from(is_new), Relaxed);
+    }
+
+    pub(super) fn unsubscribed(&self, existed: bool) {
+        self.subscriptions.fetch_sub(u32::from(existed), Relaxed);
     }
 
     /// A driver has taken the session: from now on QoS 0 is queued too.
@@ -195,6 +230,7 @@ impl Mailbox {
         inner.online = false;
         inner.waker = None;
         inner.control = None;
+        inner.inquiry = None;
         inner.under_way = UnderWay { inflight, ..UnderWay::default() };
         let shared = inner.take_shared();
         inner.drop_unkept_qos0(batch);
@@ -212,6 +248,11 @@ impl Mailbox {
         inner.bytes = 0;
         inner.queued_acked = 0;
         std::mem::take(&mut inner.queue)
+    }
+
+    /// Whether the session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.inner.lock().closed
     }
 
     /// Puts a copy in the queue, or drops this or another copy as the limits and the policy say.
@@ -297,6 +338,9 @@ impl Mailbox {
         if let Some(control) = inner.control.take() {
             return Poll::Ready(MailboxEvent::Control(control));
         }
+        if let Some(inquiry) = inner.inquiry.take() {
+            return Poll::Ready(MailboxEvent::Inquiry(inquiry));
+        }
         if bytes_max > 0 && inner.move_out(bytes_max, into) {
             return Poll::Ready(MailboxEvent::Deliveries);
         }
@@ -310,16 +354,27 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// Wants something of the driver. False when nobody is attached.
-    pub fn signal(&self, control: Control) -> bool {
+    /// Asks the driver. False, and the question dropped, when nobody is attached or another question waits.
+    pub fn ask(&self, inquiry: Inquiry) -> bool {
         let mut inner = self.inner.lock();
-        if !inner.online {
+        if !inner.online || inner.inquiry.is_some() {
             return false;
         }
+        inner.inquiry = Some(Box::new(inquiry));
+        let waker = inner.waker.take();
+        drop(inner);
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    /// Wants something of the driver. False when nobody is attached, or when the session is moving to another driver.
+    pub fn signal(&self, control: Control) -> bool {
+        let mut inner = self.inner.lock();
         // A takeover is never overwritten: the heir waits for the session.
-        if inner.control != Some(Control::Takeover) {
-            inner.control = Some(control);
+        if !inner.online || inner.control == Some(Control::Takeover) {
+            return false;
         }
+        inner.control = Some(control);
         if let Some(waker) = inner.waker.take() {
             drop(inner);
             waker.wake();
@@ -335,13 +390,15 @@ impl Mailbox {
             under_way: inner.under_way,
             dropped: inner.dropped,
             online: inner.online,
+            subscriptions: self.subscriptions.load(Relaxed),
+            window: inner.window,
             limits: inner.limits,
         }
     }
 
-    /// The first unsent messages, for the operator's eyes.
-    pub fn peek(&self, limit: usize) -> Vec<Delivery> {
-        self.inner.lock().queue.iter().take(limit).cloned().collect()
+    /// Unsent messages, oldest first, for the operator's eyes.
+    pub fn peek(&self, skip: usize, limit: usize) -> Vec<Delivery> {
+        self.inner.lock().queue.iter().skip(skip).take(limit).cloned().collect()
     }
 
     /// Throws away every unsent message; returns how many.

@@ -25,7 +25,8 @@ pub use batch::Batch;
 pub use counters::{Counters, Counts};
 pub use housekeeping::Deadlines;
 pub use mailbox::{
-    Control, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId, UnderWay,
+    Control, Inquiry, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId,
+    SubscriptionView, UnderWay,
 };
 pub use retained::RetainedLimits;
 pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable, SessionView};
@@ -154,6 +155,7 @@ impl Router {
             }
             Some(share) => self.join(share, filter.filter, mailbox, (options, id)),
         });
+        mailbox.subscribed(!existed);
         Subscribed { existed, retained_before }
     }
 
@@ -173,6 +175,12 @@ impl Router {
 
     /// False when there was no such subscription.
     pub fn unsubscribe(&self, mailbox: &Arc<Mailbox>, filter: ParsedFilter<'_>, batch: &mut Batch) -> bool {
+        let removed = self.remove_subscription(mailbox, filter, batch);
+        mailbox.unsubscribed(removed);
+        removed
+    }
+
+    fn remove_subscription(&self, mailbox: &Arc<Mailbox>, filter: ParsedFilter<'_>, batch: &mut Batch) -> bool {
         let Some(share) = filter.share else {
             return self.subscriptions.remove(filter.filter, mailbox.id());
         };

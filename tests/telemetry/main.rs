@@ -1,6 +1,8 @@
 //! What operators see of a running broker: `$SYS`, metrics, health, and what became of every copy.
 
 mod accounting;
+mod api;
+mod ctl;
 mod health;
 mod metrics;
 mod support;

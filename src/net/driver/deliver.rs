@@ -7,9 +7,10 @@ use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
 use crate::message::{Delivery, DropCause, Message};
+use crate::net::operator;
 use crate::packet::{QoS, ReasonCode};
 use crate::protocol::{Delivered, Replay, Violation};
-use crate::router::{Control, Kick, MailboxEvent, UnderWay};
+use crate::router::{Control, Inquiry, Kick, MailboxEvent, UnderWay};
 use crate::topic::{PageEnd, ParsedFilter};
 
 /// What one turn puts into the socket at most.
@@ -36,6 +37,7 @@ impl Driver {
             match event {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
+                Poll::Ready(MailboxEvent::Inquiry(inquiry)) => self.answer(*inquiry),
                 Poll::Ready(MailboxEvent::GroupsWaiting) => {
                     self.place.shared.router.pull_shared(&attached.mailbox, &mut turn.batch);
                     groups = false;
@@ -46,6 +48,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn answer(&self, inquiry: Inquiry) {
+        let Some(session) = self.connection.session() else { return };
+        operator::answer(session, inquiry);
     }
 
     pub(super) fn under_way(&self) -> UnderWay {

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use serde_json::Value;
+
 use super::PATIENCE;
 
 #[derive(Debug)]
@@ -12,18 +14,30 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
 pub fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path)
 }
 
 pub fn request(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let stream = TcpStream::connect(address).expect("HTTP is served");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-    exchange(stream, method, path)
+    request_with(address, method, path, &["host: 127.0.0.1"])
 }
 
-fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> Answer {
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: midge\r\nconnection: close\r\n\r\n");
+/// With headers of the caller's.
+pub fn request_with(address: SocketAddr, method: &str, path: &str, headers: &[&str]) -> Answer {
+    let stream = TcpStream::connect(address).expect("HTTP is served");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    exchange(stream, method, path, headers)
+}
+
+fn exchange(mut stream: impl Read + Write, method: &str, path: &str, headers: &[&str]) -> Answer {
+    let headers = headers.join("\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\n{headers}\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("the request is taken");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");

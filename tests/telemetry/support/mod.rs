@@ -14,7 +14,7 @@ use midge::router::Counts;
 use tokio::runtime::Runtime;
 
 pub use client::{Client, Connect, Incoming, Publish, subscription};
-pub use http::{get, request};
+pub use http::{get, request, request_with};
 
 /// How long anything may take that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(10);
