@@ -3,6 +3,8 @@
 //! `MIDGE_TEST_TARGET=mosquitto` starts a mosquitto of our own; `MIDGE_TEST_TARGET=host:port` takes a broker that runs
 //! already. `MIDGE_TEST_DIFFERENCES=file` names the table of cases in which that broker is known to differ.
 
+use std::backtrace::Backtrace;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -38,8 +40,10 @@ pub fn under_test() -> &'static Target {
 fn midge() -> Target {
     let config = Config::parse("midge.toml", "[[listener]]\naddress = \"127.0.0.1:0\"\n").expect("a configuration");
     let (started, address) = mpsc::channel();
+    abort_on_panic_of(MIDGE);
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(MIDGE).enable_all().build();
+    let runtime = runtime.expect("a runtime");
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let broker = Broker::start(&config).await.expect("Midge starts");
             started.send(broker.local_addresses()[0]).expect("somebody waits");
@@ -49,6 +53,22 @@ fn midge() -> Target {
     });
     let address = address.recv().expect("Midge starts");
     Target { address, differences: Differences::default(), _process: None }
+}
+
+/// The name of the threads that Midge runs on.
+const MIDGE: &str = "midge under test";
+
+/// A panic in the broker would look like a connection that it closed, which many cases ask for: it ends the run instead.
+fn abort_on_panic_of(threads: &'static str) {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() == Some(threads) {
+            // Past libtest, which would keep the message for a test that is never over.
+            let _ = writeln!(std::io::stderr(), "the broker panicked: {panic}\n{}", Backtrace::force_capture());
+            std::process::abort();
+        }
+        report(panic);
+    }));
 }
 
 fn external(address: &str) -> Target {
