@@ -88,9 +88,11 @@ pub struct Inquiry {
 }
 
 /// What a driver finds when it looks into its mailbox.
+#[derive(Debug, PartialEq, Eq)]
 pub enum MailboxEvent {
     Control(Control),
-    Inquiry(Box<Inquiry>),
+    /// An operator asks: [`Mailbox::take_inquiry`].
+    Inquired,
     /// Messages were moved out; others may wait for window or room.
     Deliveries,
     /// A shared group of this session has messages waiting, and there is window for them.
@@ -120,8 +122,6 @@ pub struct MailboxStats {
     pub dropped: u64,
     pub online: bool,
     pub subscriptions: u32,
-    /// Messages that the client may have in flight.
-    pub window: u32,
     pub limits: QueueLimits,
 }
 
@@ -338,8 +338,8 @@ impl Mailbox {
         if let Some(control) = inner.control.take() {
             return Poll::Ready(MailboxEvent::Control(control));
         }
-        if let Some(inquiry) = inner.inquiry.take() {
-            return Poll::Ready(MailboxEvent::Inquiry(inquiry));
+        if inner.inquiry.is_some() {
+            return Poll::Ready(MailboxEvent::Inquired);
         }
         if bytes_max > 0 && inner.move_out(bytes_max, into) {
             return Poll::Ready(MailboxEvent::Deliveries);
@@ -352,6 +352,11 @@ impl Mailbox {
             inner.waker = Some(waker.clone());
         }
         Poll::Pending
+    }
+
+    /// For the driver, to be answered.
+    pub fn take_inquiry(&self) -> Option<Box<Inquiry>> {
+        self.inner.lock().inquiry.take()
     }
 
     /// Asks the driver. False, and the question dropped, when nobody is attached or another question waits.
@@ -391,7 +396,6 @@ impl Mailbox {
             dropped: inner.dropped,
             online: inner.online,
             subscriptions: self.subscriptions.load(Relaxed),
-            window: inner.window,
             limits: inner.limits,
         }
     }

@@ -88,7 +88,6 @@ fn a_client_is_shown_with_connection_and_session() {
         client_id: "plant/7",
         user_name: Some("bob"),
         session_expiry: 60,
-        receive_maximum: Some(7),
         ..Connect::default()
     });
     client.subscribe("t", subscription(1));
@@ -106,7 +105,6 @@ fn a_client_is_shown_with_connection_and_session() {
         ("expiry_interval", json!(60)),
         ("subscriptions_cnt", json!(1)),
         ("inflight_cnt", json!(0)),
-        ("inflight_max", json!(7)),
         ("mqueue_max", json!(10_000)),
         ("mqueue_dropped", json!(0)),
     ] {

@@ -44,7 +44,6 @@ struct ConnectionInfo {
 struct SessionInfo {
     subscriptions_cnt: u32,
     inflight_cnt: u32,
-    inflight_max: u32,
     mqueue_len: u64,
     mqueue_bytes: u64,
     mqueue_max: u32,
@@ -183,7 +182,6 @@ impl SessionInfo {
         SessionInfo {
             subscriptions_cnt: stats.subscriptions,
             inflight_cnt: stats.under_way.inflight,
-            inflight_max: stats.window,
             mqueue_len: stats.queued,
             mqueue_bytes: stats.queued_bytes,
             mqueue_max: stats.limits.messages_max,

@@ -10,7 +10,7 @@ use crate::message::{Delivery, DropCause, Message};
 use crate::net::operator;
 use crate::packet::{QoS, ReasonCode};
 use crate::protocol::{Delivered, Replay, Violation};
-use crate::router::{Control, Inquiry, Kick, MailboxEvent, UnderWay};
+use crate::router::{Control, Kick, MailboxEvent, UnderWay};
 use crate::topic::{PageEnd, ParsedFilter};
 
 /// What one turn puts into the socket at most.
@@ -37,7 +37,7 @@ impl Driver {
             match event {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
-                Poll::Ready(MailboxEvent::Inquiry(inquiry)) => self.answer(*inquiry),
+                Poll::Ready(MailboxEvent::Inquired) => self.answer_operator(),
                 Poll::Ready(MailboxEvent::GroupsWaiting) => {
                     self.place.shared.router.pull_shared(&attached.mailbox, &mut turn.batch);
                     groups = false;
@@ -50,9 +50,11 @@ impl Driver {
         }
     }
 
-    fn answer(&self, inquiry: Inquiry) {
-        let Some(session) = self.connection.session() else { return };
-        operator::answer(session, inquiry);
+    fn answer_operator(&self) {
+        let Stage::Attached(attached) = &self.stage else { return };
+        if let (Some(inquiry), Some(session)) = (attached.mailbox.take_inquiry(), self.connection.session()) {
+            operator::answer(session, *inquiry);
+        }
     }
 
     pub(super) fn under_way(&self) -> UnderWay {

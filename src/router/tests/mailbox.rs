@@ -1,5 +1,7 @@
 //! One session's queue: its limits, what gives way, and when its driver is woken.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use super::*;
 
 /// A fixture with one client `c` that subscribes to `t` at QoS 2.
@@ -120,7 +122,7 @@ fn qos_0_never_displaces_what_was_promised() {
         fixture.publish("t", "a", AtMostOnce);
         fill(&mut fixture, &["1", "2"]);
         fixture.publish("t", "b", AtMostOnce);
-        let waiting: Vec<_> = client.mailbox.peek(9).iter().map(words).collect();
+        let waiting: Vec<_> = client.mailbox.peek(0, 9).iter().map(words).collect();
         assert_eq!(waiting, ["t '1' q1", "t '2' q1", "t 'b' q0"], "QoS 0 displaces QoS 0");
         client.read();
         fill(&mut fixture, &["3", "4", "5"]);
@@ -287,7 +289,7 @@ fn a_takeover_is_never_overwritten_and_comes_first() {
     fill(&mut fixture, &["1"]);
     assert!(client.mailbox.signal(Control::Kick(Kick::Disconnect)));
     assert!(client.mailbox.signal(Control::Takeover));
-    assert!(client.mailbox.signal(Control::Shutdown));
+    assert!(!client.mailbox.signal(Control::Shutdown), "it moves already");
     let takeover = MailboxEvent::Control(Control::Takeover);
     assert_eq!(client.poll(u64::MAX, &mut VecDeque::new()), Poll::Ready(takeover));
     fixture.hang_up(&client);
@@ -319,4 +321,27 @@ fn a_purge_is_counted() {
     assert_eq!(fixture.dropped(DropCause::Purged), 2);
     fill(&mut fixture, &["3"]);
     assert_eq!(client.read(), ["t '3' q1"]);
+}
+
+#[test]
+fn an_inquiry_waits_for_the_driver_one_at_a_time_and_goes_with_the_connection() {
+    let (mut fixture, client) = one(policy(OnQueueFull::DropOldest));
+    let answered = Arc::new(AtomicU32::new(0));
+    let ask = |mailbox: &Mailbox| {
+        let answered = Arc::clone(&answered);
+        let answer = Box::new(move |all: usize, _| answered.store(all as u32, Relaxed));
+        mailbox.ask(Inquiry { skip: 0, limit: 1, answer })
+    };
+    client.wait();
+    assert!(ask(&client.mailbox));
+    assert_eq!(client.wakes(), 1);
+    assert!(!ask(&client.mailbox), "another one waits");
+    assert_eq!(client.poll(u64::MAX, &mut VecDeque::new()), Poll::Ready(MailboxEvent::Inquired));
+    let inquiry = client.mailbox.take_inquiry().unwrap();
+    (inquiry.answer)(7, Vec::new());
+    assert_eq!(answered.load(Relaxed), 7);
+    assert_eq!(client.poll(u64::MAX, &mut VecDeque::new()), Poll::Pending);
+    assert!(ask(&client.mailbox));
+    fixture.hang_up(&client);
+    assert!(client.mailbox.take_inquiry().is_none() && !ask(&client.mailbox));
 }
