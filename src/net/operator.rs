@@ -130,12 +130,13 @@ pub(super) fn answer(session: &Session, inquiry: Inquiry) {
 }
 
 fn page(session: &Session, skip: usize, limit: usize) -> (usize, Vec<SubscriptionView>) {
-    let view = |(filter, subscription): (&Box<str>, &crate::protocol::SessionSubscription)| SubscriptionView {
+    let subscriptions = &session.subscriptions;
+    let views = subscriptions.iter().skip(skip).take(limit).map(|(filter, subscription)| SubscriptionView {
         filter: filter.clone(),
         options: subscription.options,
         id: subscription.id,
-    };
-    (session.subscriptions.len(), session.subscriptions.iter().skip(skip).take(limit).map(view).collect())
+    });
+    (subscriptions.len(), views.collect())
 }
 
 async fn until(done: impl Fn() -> bool) -> Result<(), OperatorError> {
