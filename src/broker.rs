@@ -2,6 +2,8 @@
 //! that knows all rooms.
 
 mod listen;
+
+pub use listen::check_tls;
 mod operate;
 
 use std::net::SocketAddr;

@@ -129,6 +129,11 @@ fn address_set(networks: &[IpNetwork]) -> AddressSet {
     AddressSet::new(move |ip| networks.iter().any(|network| network.contains(ip)))
 }
 
+/// Reads the files of a listener's TLS as a start would.
+pub fn check_tls(config: &ListenerConfig) -> Result<(), StartError> {
+    tls_state(config).map(drop)
+}
+
 /// The files of a listener's TLS, read and found good.
 pub(super) fn tls_state(config: &ListenerConfig) -> Result<Option<TlsState>, StartError> {
     let Some(tls) = &config.tls else { return Ok(None) };

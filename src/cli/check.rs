@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use midge::{
     auth::{AclFile, AuthFileError, PasswordFile, ScramFile},
+    broker::check_tls,
     config::{AccessConfig, Config, ConfigError, ListenerConfig, Loaded, Transport},
 };
 
@@ -33,7 +34,8 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs) -> Result<()> {
     let Loaded { config, ignored } = args.layers.layers().load().map_err(counted)?;
-    let problems = access_problems(&config);
+    let mut problems = access_problems(&config);
+    problems.extend(tls_problems(&config));
     if !problems.is_empty() {
         bail!("{}", counted_lines(&problems.join("\n"), problems.len()));
     }
@@ -77,6 +79,11 @@ fn access_problems(config: &Config) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Certificates, keys and lists that cannot be used together.
+fn tls_problems(config: &Config) -> Vec<String> {
+    config.listeners.iter().filter_map(|listener| Some(check_tls(listener).err()?.to_string())).collect()
 }
 
 fn problem<T>(path: &Option<impl AsRef<Path>>, load: fn(&Path) -> Result<T, AuthFileError>) -> Option<String> {
@@ -123,6 +130,30 @@ mod tests {
         let problems = access_problems(&config(&text));
         let [problem] = &problems[..] else { panic!("{problems:?}") };
         assert!(problem.starts_with(&format!("{}:1: the password is not hashed", path.display())), "{problem}");
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_a_mistake() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["one", "other"] {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+            std::fs::write(path(&format!("{name}.pem")), made.cert.pem()).unwrap();
+            std::fs::write(path(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+        }
+        let problems = |key: &str| {
+            let certificate = format!("[{{ chain = {:?}, key = {:?} }}]", path("one.pem"), path(key));
+            tls_problems(&config(&format!(
+                "listener = [{{ address = \"127.0.0.1:1\", tls.certificates = {certificate} }}]"
+            )))
+        };
+        assert!(problems("one.key").is_empty());
+        let expected = format!("listener 127.0.0.1:1: {} is not the key of the first", path("other.key").display());
+        assert!(
+            problems("other.key").iter().any(|problem| problem.starts_with(&expected)),
+            "{:?}",
+            problems("other.key")
+        );
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn tls_files(key: &str, tls: &TlsConfig, reader: &mut Reader) {
     for (at, certificate) in tls.certificates.iter().enumerate() {
         let key = format!("{key}.certificates[{at}]");
         pem::<CertificateDer>("a certificate", &format!("{key}.chain"), &certificate.chain, reader);
-        pem::<PrivateKeyDer>("a private key", &format!("{key}.key"), &certificate.key, reader);
+        private_key(&format!("{key}.key"), &certificate.key, reader);
     }
     if let Some(path) = &tls.client_ca {
         pem::<CertificateDer>("a certificate", &format!("{key}.client_ca"), path, reader);
@@ -54,6 +54,21 @@ fn access_files(key: &str, access: &AccessConfig, reader: &mut Reader) {
             reader.report_key(&format!("{key}.{name}"), format!("cannot read {}: {error}", path.display()));
         }
     }
+}
+
+/// A key that somebody has to open with a passphrase is as good as none.
+fn private_key(key: &str, path: &Path, reader: &mut Reader) {
+    let marks = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
+    let bytes = fs::read(path).unwrap_or_default();
+    if marks.iter().any(|mark| memchr::memmem::find(&bytes, mark.as_bytes()).is_some()) {
+        let path = path.display();
+        let message = format!(
+            "{path} is encrypted, and nobody is there to type its passphrase: write it in the clear, with `openssl pkey \
+             -in OLD -out NEW`, for the broker's user alone"
+        );
+        return reader.report_key(key, message);
+    }
+    pem::<PrivateKeyDer>("a private key", key, path, reader);
 }
 
 /// A PEM file must hold at least one `T`; that a path is missing is said elsewhere.

@@ -1,9 +1,11 @@
 //! What a broker says instead of starting with TLS files, or addresses, that it cannot use.
 
 use std::fs;
+use std::time::Duration;
 
 use midge::broker::{Broker, StartError};
-use midge::config::{ClientAuth, Config, ListenerAddress, ListenerConfig, TlsConfig};
+use midge::config::{Config, ListenerAddress, ListenerConfig, TlsConfig};
+use midge::net::tls::{CertificateFiles, ClientAuth, ClientTrust, TlsSettings, TlsState, TlsVersions};
 
 use crate::support::{Authority, Log, TestBroker, listener, tls, within};
 
@@ -17,16 +19,25 @@ async fn start(tls: TlsConfig) -> Result<Broker, StartError> {
     Broker::start(&Config { listeners, ..Config::default() }).await
 }
 
-async fn why(tls: TlsConfig) -> String {
-    match start(tls).await {
-        Err(error @ StartError::Tls { .. }) => error.to_string(),
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("it started"),
-    }
+/// The same words at a start and at a look at changed files; what the check of a configuration finds before, with its
+/// line, is only for the latter.
+fn why(names: &[&str], client_auth: ClientAuth, authority: &Authority) -> String {
+    let files = |name: &&str| CertificateFiles {
+        chain: authority.path(&format!("{name}.pem")),
+        key: authority.path(&format!("{name}.key")),
+    };
+    let settings = TlsSettings {
+        certificates: names.iter().map(files).collect(),
+        client_auth,
+        versions: TlsVersions::Both,
+        session_tickets: true,
+        watch_interval: Duration::ZERO,
+    };
+    TlsState::read(settings).err().expect("the files are good").to_string()
 }
 
-#[tokio::test]
-async fn broken_certificates_and_keys_are_named_with_what_would_be_right() {
+#[test]
+fn broken_certificates_and_keys_are_named_with_what_would_be_right() {
     let authority = Authority::new();
     authority.server("server", &["localhost"]);
     authority.server("other", &["localhost"]);
@@ -55,36 +66,47 @@ async fn broken_certificates_and_keys_are_named_with_what_would_be_right() {
     ] {
         fs::write(&chain, chain_text).unwrap();
         fs::write(&key, key_text).unwrap();
-        let error = why(tls(authority.directory(), &["server"])).await;
-        assert!(error.starts_with("listener test: ") && error.contains(expected), "{error}\nis not\n{expected}");
+        let error = why(&["server"], ClientAuth::None, &authority);
+        assert!(error.contains(expected), "{error}\nis not\n{expected}");
     }
     fs::remove_file(&chain).unwrap();
-    assert!(why(tls(authority.directory(), &["server"])).await.contains("cannot read "));
+    assert!(why(&["server"], ClientAuth::None, &authority).starts_with("cannot read "));
 }
 
-#[tokio::test]
-async fn broken_authorities_and_revocation_lists_are_named() {
+#[test]
+fn broken_authorities_and_revocation_lists_are_named() {
     let authority = Authority::new();
     authority.server("server", &["localhost"]);
     authority.revoke("revoked.pem", &[1]);
-    let with = |ca: &str, list: &str| TlsConfig {
-        client_auth: ClientAuth::Required,
-        client_ca: Some(authority.path(ca)),
-        client_crl: Some(authority.path(list)),
-        ..tls(authority.directory(), &["server"])
+    let with = |ca: &str, list: &str| {
+        let trust = ClientTrust { authorities: authority.path(ca), revoked: Some(authority.path(list)) };
+        why(&["server"], ClientAuth::Required(trust), &authority)
     };
     fs::write(authority.path("broken.pem"), NO_CERTIFICATE).unwrap();
     fs::write(authority.path("broken.crl"), NO_CERTIFICATE.replace("CERTIFICATE", "X509 CRL")).unwrap();
-    for (tls, expected) in [
+    for (error, expected) in [
         (with("server.key", "revoked.pem"), "server.key holds no certificate"),
         (with("broken.pem", "revoked.pem"), "broken.pem: an authority cannot be used: "),
         (with("ca.pem", "ca.pem"), "ca.pem holds no revocation list: \"-----BEGIN X509 CRL-----\" was expected"),
         (with("ca.pem", "broken.crl"), "ca.pem: client certificates cannot be checked: "),
     ] {
-        let error = why(tls).await;
         assert!(error.contains(expected), "{error}\nis not\n{expected}");
     }
-    start(with("ca.pem", "revoked.pem")).await.unwrap().shutdown().await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_certificate_keeps_the_broker_from_starting() {
+    let authority = Authority::new();
+    authority.server("server", &["localhost"]);
+    authority.server("other", &["localhost"]);
+    fs::copy(authority.path("other.key"), authority.path("server.key")).unwrap();
+    let error = start(tls(authority.directory(), &["server"])).await.err().unwrap();
+    assert!(matches!(error, StartError::Tls { .. }), "{error}");
+    let error = error.to_string();
+    let (chain, key) = (authority.path("server.pem"), authority.path("server.key"));
+    let expected =
+        format!("listener test: {} is not the key of the first certificate in {}: ", key.display(), chain.display());
+    assert!(error.starts_with(&expected), "{error}");
 }
 
 #[tokio::test]
