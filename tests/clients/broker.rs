@@ -104,7 +104,7 @@ fn mosquitto(directory: &Path, certificates: &Certificates) -> (HashMap<Transpor
     let free = || TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
     let (tcp, tls) = (free(), free());
     let text = format!(
-        "allow_anonymous true\nmax_queued_messages 0\nlistener {} 127.0.0.1\nlistener {} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
+        "allow_anonymous true\nmax_queued_messages 1000000\nlistener {} 127.0.0.1\nlistener {} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
         tcp.port(),
         tls.port(),
         certificates.chain.display(),

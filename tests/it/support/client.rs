@@ -250,6 +250,12 @@ impl Client {
         }
     }
 
+    /// Publishes at QoS 1 what is not allowed: MQTT 5.0 says so, MQTT 3 has no word for it.
+    pub fn complete_denied(&mut self, publish: wire::Publish) {
+        self.send(publish.qos(1, 0xdead).bytes());
+        assert_eq!(self.ack(wire::PUBACK).reason, if self.version == Version::V5 { 0x87 } else { 0 });
+    }
+
     /// An acknowledgement of packet `id` that says yes; 0x10 (no matching subscribers) is a yes.
     pub fn expect_success(&mut self, kind: u8, id: u16) {
         let ack = self.ack(kind);

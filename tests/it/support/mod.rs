@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub use client::Client;
+use target::Target;
 pub use wire::Version;
 use wire::{Connect, Publish, property};
 
@@ -61,6 +62,7 @@ pub(crate) use {cases, table};
 pub struct Case {
     pub version: Version,
     broker: SocketAddr,
+    guarded: Option<SocketAddr>,
     patience: Duration,
     prefix: String,
     next_client: AtomicU32,
@@ -72,7 +74,7 @@ pub fn check<F: FnOnce(&Case)>(version: Version, run: F) {
     let name = name_of(type_name_of_val(&run));
     let known = target.differences.get(name);
     let patience = if known.is_some() { PATIENCE_WITH_A_DIFFERENCE } else { PATIENCE };
-    let case = Case::new(version, target.address, patience);
+    let case = Case::new(version, target, patience);
     match known {
         None => run(&case),
         Some(why) => {
@@ -89,12 +91,19 @@ fn name_of(closure: &str) -> &str {
 }
 
 impl Case {
-    fn new(version: Version, broker: SocketAddr, patience: Duration) -> Self {
+    fn new(version: Version, target: &Target, patience: Duration) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         static PROCESS: OnceLock<u32> = OnceLock::new();
         let process = PROCESS.get_or_init(rand::random);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { version, broker, patience, prefix: format!("{process:08x}{number:04x}"), next_client: AtomicU32::new(0) }
+        Self {
+            version,
+            broker: target.address,
+            guarded: target.guarded,
+            patience,
+            prefix: format!("{process:08x}{number:04x}"),
+            next_client: AtomicU32::new(0),
+        }
     }
 
     /// A client identifier of this case; at most 23 characters, as MQTT 3.1 has it, when `label` is at most 11.
@@ -118,8 +127,19 @@ impl Case {
 
     /// A network connection on which nothing has been sent yet.
     pub fn open(&self) -> Client {
+        self.open_at(self.broker)
+    }
+
+    /// The same at the listener that asks for credentials.
+    pub fn open_guarded(&self) -> Client {
+        self.open_at(
+            self.guarded.expect("MIDGE_TEST_GUARDED=host:port, a listener as support/guarded.acl describes it"),
+        )
+    }
+
+    fn open_at(&self, address: SocketAddr) -> Client {
         let number = self.next_client.fetch_add(1, Ordering::Relaxed);
-        Client::open(self.broker, self.version, self.patience, self.topic(&format!("marker/{number}")))
+        Client::open(address, self.version, self.patience, self.topic(&format!("marker/{number}")))
     }
 
     /// A connected client with a clean session.

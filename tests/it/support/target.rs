@@ -1,7 +1,8 @@
 //! The broker under test: Midge unless `MIDGE_TEST_TARGET` names another one.
 //!
 //! `MIDGE_TEST_TARGET=mosquitto` starts a mosquitto of our own; `MIDGE_TEST_TARGET=host:port` takes a broker that runs
-//! already. `MIDGE_TEST_DIFFERENCES=file` names the table of cases in which that broker is known to differ.
+//! already, and `MIDGE_TEST_GUARDED=host:port` its listener that asks for the credentials of `guarded.passwd` and keeps to
+//! `guarded.acl`. `MIDGE_TEST_DIFFERENCES=file` names the table of cases in which that broker is known to differ.
 
 use std::backtrace::Backtrace;
 use std::io::Write;
@@ -21,6 +22,8 @@ use super::process::Process;
 /// A broker that takes connections, and what is known about it.
 pub struct Target {
     pub address: SocketAddr,
+    /// The listener that asks for credentials.
+    pub guarded: Option<SocketAddr>,
     pub differences: Differences,
     /// Keeps a broker of our own alive; `None` for one that ran before.
     _process: Option<Process>,
@@ -36,23 +39,35 @@ pub fn under_test() -> &'static Target {
     })
 }
 
-/// Midge with its defaults on a port of the kernel's choice, in a runtime of its own.
+/// A file of this directory.
+fn support(name: &str) -> String {
+    format!("{}/tests/it/support/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Midge with its defaults on ports of the kernel's choice, in a runtime of its own.
 fn midge() -> Target {
-    let config = Config::parse("midge.toml", "[[listener]]\naddress = \"127.0.0.1:0\"\n").expect("a configuration");
-    let (started, address) = mpsc::channel();
+    let text = format!(
+        "[[listener]]\nname = \"open\"\naddress = \"127.0.0.1:0\"\n\
+         [[listener]]\nname = \"guarded\"\naddress = \"127.0.0.1:0\"\n\
+         access.password_file = {:?}\naccess.acl_file = {:?}\n",
+        support("guarded.passwd"),
+        support("guarded.acl")
+    );
+    let config = Config::parse("midge.toml", &text).expect("a configuration");
+    let (started, addresses) = mpsc::channel();
     abort_on_panic_of(MIDGE);
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(MIDGE).enable_all().build();
     let runtime = runtime.expect("a runtime");
     std::thread::spawn(move || {
         runtime.block_on(async {
             let broker = Broker::start(&config).await.expect("Midge starts");
-            started.send(broker.local_addresses()[0]).expect("somebody waits");
+            started.send(broker.local_addresses().to_vec()).expect("somebody waits");
             // It serves until this process ends.
             std::future::pending::<()>().await;
         });
     });
-    let address = address.recv().expect("Midge starts");
-    Target { address, differences: Differences::default(), _process: None }
+    let addresses = addresses.recv().expect("Midge starts");
+    Target { address: addresses[0], guarded: Some(addresses[1]), differences: Differences::default(), _process: None }
 }
 
 /// The name of the threads that Midge runs on.
@@ -72,36 +87,46 @@ fn abort_on_panic_of(threads: &'static str) {
 }
 
 fn external(address: &str) -> Target {
-    let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    let address = resolved.unwrap_or_else(|| panic!("MIDGE_TEST_TARGET={address}: host:port was expected"));
+    let guarded = env::var("MIDGE_TEST_GUARDED").ok().map(|address| resolve(&address));
     let differences = env::var_os("MIDGE_TEST_DIFFERENCES").map(PathBuf::from);
     let differences = differences.map_or_else(Differences::default, |path| Differences::read(&path));
-    Target { address, differences, _process: None }
+    Target { address: resolve(address), guarded, differences, _process: None }
+}
+
+fn resolve(address: &str) -> SocketAddr {
+    let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    resolved.unwrap_or_else(|| panic!("{address}: host:port of a broker was expected"))
 }
 
 fn mosquitto() -> Target {
-    let (process, address) = start_mosquitto();
+    let (process, address, guarded) = start_mosquitto();
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/mosquitto.md");
-    Target { address, differences: Differences::read(&table), _process: Some(process) }
+    Target { address, guarded: Some(guarded), differences: Differences::read(&table), _process: Some(process) }
 }
 
-/// A mosquitto that permits everything; the port is free at the time of choosing, and another one is tried when it is
-/// taken by then.
-fn start_mosquitto() -> (Process, SocketAddr) {
+/// A mosquitto that permits everything at one listener and asks at another; the ports are free at the time of choosing, and
+/// others are tried when they are taken by then.
+fn start_mosquitto() -> (Process, SocketAddr, SocketAddr) {
     for _ in 0..10 {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+        let sockets = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [address, guarded] = sockets.each_ref().map(|socket| socket.local_addr().expect("a bound socket"));
+        drop(sockets);
         let config = env::temp_dir().join(format!("midge-it-mosquitto-{}.conf", address.port()));
         let text = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\nmax_packet_size 2000000\nmax_queued_messages 0\n\
-             set_tcp_nodelay true\nlog_type none\npersistence false\n",
-            address.port()
+            "per_listener_settings true\nmax_packet_size 2000000\nmax_queued_messages 1000000\nset_tcp_nodelay true\n\
+             log_type none\npersistence false\nlistener {} 127.0.0.1\nallow_anonymous true\n\
+             listener {} 127.0.0.1\nallow_anonymous false\npassword_file {}\nacl_file {}\n",
+            address.port(),
+            guarded.port(),
+            support("guarded.passwd"),
+            support("guarded.acl")
         );
         fs::write(&config, text).expect("a temporary file");
         let program = ["mosquitto".as_ref(), "-c".as_ref(), config.as_os_str()];
         let process = serves(Process::start(&program, Stdio::null(), Stdio::null()), address);
         let _ = fs::remove_file(&config);
         if let Some(process) = process {
-            return (process, address);
+            return (process, address, guarded);
         }
     }
     panic!("mosquitto does not start: is it installed? ./test installs it");
