@@ -94,8 +94,10 @@ impl Peer for Mosquitto {
     }
 
     fn publish(&mut self, message: &Message) {
-        let (qos, id) = (message.qos.to_string(), format!("{}-pub", self.id));
-        let mut more = vec!["-i", &id, "-t", &message.topic, "-q", &qos, "-s"];
+        // Each process under a name of its own: at QoS 0 it is gone before the broker has read its message, and a successor of
+        // the same name would take over the connection with what is unread.
+        let qos = message.qos.to_string();
+        let mut more = vec!["-t", &message.topic, "-q", &qos, "-s"];
         if message.payload.is_empty() {
             *more.last_mut().expect("not empty") = "-n";
         }

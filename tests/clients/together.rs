@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::thread;
+use std::time::Instant;
 
 use crate::broker::{Broker, Transport, unique};
 use crate::collectd::{Collectd, values};
 use crate::peer::{Kind, Message, Peer, Version, connect};
+use crate::program::PATIENCE;
 
 /// Messages that each of the four publishes.
 const MESSAGES: usize = 60;
@@ -59,7 +61,10 @@ fn publish_all(peer: &mut dyn Peer, name: &str, job: &str) {
 fn check_all(peer: &mut dyn Peer, job: &str, host: &str) {
     let mut got: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let (mut gauges, mut loads) = (0, 0);
+    // collectd never stops: without an end of its own this would wait for a lost message for ever.
+    let until = Instant::now() + 2 * PATIENCE;
     while gauges < PEERS.len() || loads == 0 || got.values().map(Vec::len).sum::<usize>() < PEERS.len() * MESSAGES {
+        assert!(Instant::now() < until, "{gauges} gauges, {loads} loads, and of the others only {got:?}");
         let message = peer.receive();
         let topic = message.topic.strip_prefix(&format!("{job}/")).expect("the job's topics");
         if let Some(from) = topic.strip_prefix("from/") {
