@@ -1,7 +1,10 @@
 //! What connections share: the broker's state, and what their listener says.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -45,6 +48,8 @@ pub struct Parked {
     pub access: Arc<ArcSwap<Access>>,
     /// When its connection ended.
     pub since: BrokerTime,
+    /// Under which its deadlines are set, once they are.
+    pub(super) deadlines_of: Option<Generation>,
 }
 
 /// Who may connect and who may do what; swapped whole on reload.
@@ -125,12 +130,13 @@ impl Shared {
     }
 
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Relaxed)
+        self.stopping.load(SeqCst)
     }
 
     /// Tells every connection that the broker stops.
     pub fn stop(&self) {
-        self.stopping.store(true, Relaxed);
+        // Before the look at the sessions: one that comes after it sees this itself.
+        self.stopping.store(true, SeqCst);
         for view in self.sessions.views() {
             if let Some(mailbox) = view.mailbox {
                 mailbox.signal(Control::Shutdown);
@@ -175,11 +181,18 @@ impl Shared {
     }
 
     /// Sets the deadlines of a parked session: its delayed will, its expiry.
-    pub(super) fn set_deadlines(&self, parked: &Parked, generation: Generation) {
-        for at in [parked.will_at(), parked.expires_at()] {
-            if at != BrokerTime::NEVER {
-                self.deadlines.insert(at, parked.session.client_id(), generation);
-            }
+    pub(super) fn set_deadlines(&self, parked: &mut Parked, generation: Generation) {
+        parked.deadlines_of = Some(generation);
+        for at in parked.deadlines() {
+            self.deadlines.insert(at, parked.session.client_id(), generation);
+        }
+    }
+
+    /// A session that is taken up has no deadlines any more: a client that comes and goes would leave one each time.
+    pub(super) fn forget_deadlines(&self, parked: &mut Parked) {
+        let Some(generation) = parked.deadlines_of.take() else { return };
+        for at in parked.deadlines() {
+            self.deadlines.remove(at, parked.session.client_id(), generation);
         }
     }
 
@@ -228,6 +241,10 @@ impl Parked {
             access: Arc::clone(&self.access),
             publisher: self.mailbox.publisher(),
         })
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = BrokerTime> {
+        [self.will_at(), self.expires_at()].into_iter().filter(|at| *at != BrokerTime::NEVER)
     }
 
     pub(super) fn expires_at(&self) -> BrokerTime {

@@ -56,7 +56,8 @@ impl Shared {
 
     fn delete_parked(&self, client_id: &str) -> bool {
         let parked = self.sessions.parked_generation(client_id).and_then(|g| self.sessions.take_parked(client_id, g));
-        let Some(parked) = parked else { return false };
+        let Some(mut parked) = parked else { return false };
+        self.forget_deadlines(&mut parked);
         let mut batch = Batch::at(self.clock.now());
         self.end_session(parked, &mut batch);
         self.router.flush(&mut batch);

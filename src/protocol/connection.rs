@@ -423,6 +423,7 @@ impl Connection {
         let reason_code = match violation.reason_code {
             code if code.belongs_to(PacketType::ConnAck, Sender::Server) => code,
             ReasonCode::MaximumConnectTime => return,
+            ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
             _ => ReasonCode::UnspecifiedError,
         };
         let connack = |reason_string| {

@@ -220,10 +220,12 @@ impl Driver {
         mailbox.attach(self.under_way());
         if !self.place.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
             mailbox.signal(Control::Takeover);
+        } else if self.place.shared.is_stopping() {
+            mailbox.signal(Control::Shutdown);
         }
         self.place.shared.connected.fetch_add(1, Relaxed);
         self.place.listener.clients.of(self.connection.version()).fetch_add(1, Relaxed);
-        turn.batch.counts.connections_made += 1;
+        turn.batch.counts.connections_made += u64::from(accepted.is_ok());
         self.stage = Stage::Attached(Box::new(Attached {
             mailbox,
             identity,
@@ -238,6 +240,7 @@ impl Driver {
 
     /// A session that another connection has left: taken up, or ended if this one does not go on with it.
     fn resume(&mut self, mut parked: Box<Parked>, turn: &mut Turn) -> Option<Box<Parked>> {
+        self.place.shared.forget_deadlines(&mut parked);
         if !self.connection.resumes(&parked.session) {
             self.place.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
             return None;
@@ -280,7 +283,7 @@ impl Driver {
         }
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Attached(attached) => self.release_session(*attached, end, turn),
-            Stage::Claiming(claiming) => self.abandon_claim(&claiming, turn),
+            Stage::Claiming(claiming) => self.abandon_claim(&claiming, end),
             _ => self.log_end(None, end),
         }
     }
@@ -301,6 +304,7 @@ impl Driver {
             identity: attached.identity,
             access: Arc::clone(&self.place.listener.access),
             since: turn.batch.now,
+            deadlines_of: None,
         });
         if parked.will_at() <= turn.batch.now {
             self.place.shared.publish_will(parked.take_will(), &mut turn.batch);
@@ -323,15 +327,13 @@ impl Driver {
         }
     }
 
-    fn abandon_claim(&mut self, claiming: &Claiming, turn: &mut Turn) {
+    fn abandon_claim(&mut self, claiming: &Claiming, end: &End) {
         let client_id = &claiming.identity.client_id;
-        if let Some((generation, Poll::Ready(session))) =
-            self.place.shared.sessions.abandon(client_id, claiming.generation)
-        {
+        let abandoned = self.place.shared.sessions.abandon(client_id, claiming.generation);
+        if let Some((generation, Poll::Ready(session))) = abandoned {
             self.park(client_id, generation, session);
         }
-        self.log_end(Some(&claiming.identity), &End::Superseded);
-        turn.out.clear();
+        self.log_end(Some(&claiming.identity), end);
     }
 
     fn log_end(&self, identity: Option<&Identity>, end: &End) {

@@ -15,8 +15,10 @@ use crate::topic::{PageEnd, ParsedFilter};
 
 /// What one turn puts into the socket at most.
 const TURN_BYTES_MAX: usize = 256 * 1024;
-/// Retained messages of one turn.
-const REPLAY_MESSAGES_MAX: usize = 128;
+/// Retained messages that are looked up at a time.
+const REPLAY_MESSAGES_MAX: usize = 32;
+/// Looks at retained messages in one turn: many subscriptions find nothing.
+const REPLAY_PAGES_MAX: usize = 16;
 
 impl Driver {
     pub(super) fn poll_mailbox(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
@@ -122,24 +124,32 @@ impl Driver {
         turn.out.len() > before
     }
 
-    /// Sends retained messages of the oldest subscription that still waits for some; true when any went out.
+    /// Sends retained messages for the subscriptions that still wait for some, the oldest first; true when there may be
+    /// more to do.
     fn replay(&mut self, turn: &mut Turn) -> bool {
-        let Some(replay) = self.connection.session().and_then(|session| session.replays.front()) else { return false };
-        let mut replay = replay.clone();
-        let room = match replay.options.qos {
-            QoS::AtMostOnce => REPLAY_MESSAGES_MAX,
-            _ => REPLAY_MESSAGES_MAX.min(self.connection.window_free() as usize),
-        };
-        if room == 0 || turn.out.len() >= TURN_BYTES_MAX {
-            return false;
+        let mut any = false;
+        for _ in 0..REPLAY_PAGES_MAX {
+            if turn.out.len() >= TURN_BYTES_MAX || !self.replay_oldest(turn) {
+                break;
+            }
+            any = true;
         }
-        let end = self.replay_page(&replay, room, turn);
+        any
+    }
+
+    fn replay_oldest(&mut self, turn: &mut Turn) -> bool {
+        let window_free = self.connection.window_free() as usize;
         let Some(session) = self.connection.session_mut() else { return false };
-        match end {
-            PageEnd::Done => drop(session.replays.pop_front()),
-            PageEnd::ResumeAfter(topic) => {
-                replay.after = Some((*topic).into());
-                session.replays[0] = replay;
+        let room = |replay: &Replay| match replay.options.qos {
+            QoS::AtMostOnce => REPLAY_MESSAGES_MAX,
+            _ => REPLAY_MESSAGES_MAX.min(window_free),
+        };
+        let Some(room) = session.replays.front().map(room).filter(|room| *room > 0) else { return false };
+        let Some(mut replay) = session.replays.pop_front() else { return false };
+        if let PageEnd::ResumeAfter(topic) = self.replay_page(&replay, room, turn) {
+            replay.after = Some(topic.into());
+            if let Some(session) = self.connection.session_mut() {
+                session.replays.push_front(replay);
             }
         }
         true

@@ -17,6 +17,9 @@ mod inbound;
 mod turn;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -205,30 +208,5 @@ impl Drop for Driver {
             self.count_lost_qos0(&mut turn);
         }
         turn.finish(&self.place.shared);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio_rustls::server::TlsStream;
-
-    use super::*;
-    use crate::net::stream::{Metered, Secured};
-    use crate::net::websocket::WebSocket;
-
-    /// What an idle connection costs before its session: the task itself, and what its transport adds on the heap (TLS
-    /// has buffers of its own beside this).
-    #[test]
-    fn an_idle_connection_is_small() {
-        let sizes = [
-            ("driver", size_of::<Driver>(), 600),
-            ("of it, the stream", size_of::<Stream>(), 40),
-            ("beside it, TLS", size_of::<TlsStream<Metered>>(), 1500),
-            ("beside it, WebSocket", size_of::<WebSocket<Secured>>(), 280),
-        ];
-        for (what, bytes, bytes_max) in sizes {
-            println!("{what}: {bytes} bytes");
-            assert!(bytes <= bytes_max, "{what}: {bytes} bytes");
-        }
     }
 }

@@ -15,10 +15,21 @@ use crate::router::UnderWay;
 
 /// Bytes that the socket did not take.
 pub(super) struct Unsent {
+    /// Being written; nothing is put behind it, so that a client that is always behind does not keep what it has got.
     out: Output,
     written: usize,
+    /// Comes after it.
+    later: Output,
     /// When it last took some.
     pub(super) since: BrokerTime,
+}
+
+#[cfg(test)]
+impl Unsent {
+    /// Bytes in memory, written or not.
+    pub(super) fn held(&self) -> usize {
+        self.out.len() + self.later.len()
+    }
 }
 
 /// Pieces of one vectored write.
@@ -39,7 +50,7 @@ impl Driver {
         }
         turn.batch.counts.packets_sent += turn.out.packets;
         if let Some(unsent) = &mut self.unsent {
-            unsent.out.append(&mut turn.out);
+            unsent.later.append(&mut turn.out);
             return Ok(());
         }
         let (wrote, bytes) = write_all(&mut self.stream, cx, &turn.out, 0).map_err(lost)?;
@@ -48,27 +59,35 @@ impl Driver {
             Wrote::All => turn.batch.counts.delivered_qos0 += std::mem::take(&mut turn.out.qos0_messages),
             Wrote::Part(written) => {
                 let out = turn.out.split_off();
-                self.unsent = Some(Box::new(Unsent { out, written, since: turn.batch.now }));
+                let later = Output::default();
+                self.unsent = Some(Box::new(Unsent { out, written, later, since: turn.batch.now }));
             }
         }
         Ok(())
     }
 
     fn flush_unsent(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
-        let Some(unsent) = &mut self.unsent else { return Ok(()) };
-        let taken = self.stream.bytes_taken();
-        let (wrote, bytes) = write_all(&mut self.stream, cx, &unsent.out, unsent.written).map_err(lost)?;
-        turn.batch.counts.bytes_sent += bytes as u64;
-        if bytes > 0 || self.stream.bytes_taken() != taken {
-            unsent.since = turn.batch.now;
-        }
-        match wrote {
-            Wrote::Part(written) => unsent.written = written,
-            Wrote::All => {
-                turn.batch.counts.delivered_qos0 += unsent.out.qos0_messages;
+        while let Some(unsent) = &mut self.unsent {
+            let taken = self.stream.bytes_taken();
+            let (wrote, bytes) = write_all(&mut self.stream, cx, &unsent.out, unsent.written).map_err(lost)?;
+            turn.batch.counts.bytes_sent += bytes as u64;
+            if bytes > 0 || self.stream.bytes_taken() != taken {
+                unsent.since = turn.batch.now;
+            }
+            match wrote {
+                Wrote::Part(written) => {
+                    unsent.written = written;
+                    return Ok(());
+                }
+                Wrote::All => turn.batch.counts.delivered_qos0 += unsent.out.qos0_messages,
+            }
+            if unsent.later.is_empty() {
                 self.unsent = None;
                 // The mailbox and the socket may go on now.
                 cx.waker().wake_by_ref();
+            } else {
+                unsent.out = unsent.later.split_off();
+                unsent.written = 0;
             }
         }
         Ok(())
@@ -76,8 +95,8 @@ impl Driver {
 
     /// QoS 0 messages that the kernel has not taken are not delivered.
     pub(super) fn count_lost_qos0(&mut self, turn: &mut Turn) {
-        let lost = self.unsent.take().map_or(0, |unsent| unsent.out.qos0_messages);
-        let lost = lost + std::mem::take(&mut turn.out.qos0_messages);
+        let unsent = self.unsent.take().map_or(0, |unsent| unsent.out.qos0_messages + unsent.later.qos0_messages);
+        let lost = unsent + std::mem::take(&mut turn.out.qos0_messages);
         turn.batch.counts.dropped[DropCause::ConnectionLost as usize] += lost;
     }
 
@@ -85,8 +104,8 @@ impl Driver {
     pub(super) fn unsent_under_way(&self) -> UnderWay {
         let Some(unsent) = &self.unsent else { return UnderWay::default() };
         UnderWay {
-            unsent_qos0: u32::try_from(unsent.out.qos0_messages).unwrap_or(u32::MAX),
-            unsent_packets: u32::try_from(unsent.out.packets).unwrap_or(u32::MAX),
+            unsent_qos0: (unsent.out.qos0_messages + unsent.later.qos0_messages).try_into().unwrap_or(u32::MAX),
+            unsent_packets: (unsent.out.packets + unsent.later.packets).try_into().unwrap_or(u32::MAX),
             unsent_bytes: self.unsent_bytes() as u64,
             ..UnderWay::default()
         }
@@ -94,7 +113,7 @@ impl Driver {
 
     /// How much is waiting for the socket.
     pub(super) fn unsent_bytes(&self) -> usize {
-        self.unsent.as_ref().map_or(0, |unsent| unsent.out.len() - unsent.written)
+        self.unsent.as_ref().map_or(0, |unsent| unsent.out.len() - unsent.written + unsent.later.len())
     }
 }
 

@@ -110,7 +110,11 @@ fn a_refusal_has_a_code_that_connack_may_carry_and_no_session_and_closes() {
         script.broker.held = Some(Session::new("c".into(), &MountPoint::default()));
         script.check(Connect { clean_start: false, ..connect(V5) }, &["authenticate"]);
         let belongs = code.belongs_to(PacketType::ConnAck, packet::Sender::Server);
-        let sent = if belongs { code } else { ReasonCode::UnspecifiedError };
+        let sent = match code {
+            ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
+            code if belongs => code,
+            _ => ReasonCode::UnspecifiedError,
+        };
         script.check_close(code, &[&format!("CONNACK 0x{:02X} +reason", sent as u8)]);
         assert!(!script.connection.takes_packets() && !script.connection.is_connected());
     }

@@ -106,7 +106,7 @@ fn whoever_fails_the_checks_is_told_in_connack_and_closed() {
         (ReasonCode::NotAuthorized, "CONNACK 0x87 +reason", "CONNACK 0x87"),
         (ReasonCode::Banned, "CONNACK 0x8A +reason", "CONNACK 0x87"),
         (ReasonCode::QuotaExceeded, "CONNACK 0x97 +reason", "CONNACK 0x88"),
-        (ReasonCode::ServerShuttingDown, "CONNACK 0x80 +reason", "CONNACK 0x88"),
+        (ReasonCode::ServerShuttingDown, "CONNACK 0x88 +reason", "CONNACK 0x88"),
     ] {
         for (version, answer) in [(V5, v5), (V4, v4), (V3, v4)] {
             let mut script = Script::new(settings());
