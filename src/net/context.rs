@@ -15,7 +15,7 @@ use super::admission::Admission;
 use super::clock::Clock;
 use super::handshake::Layers;
 use crate::auth::{Authenticator, Authorizer, Identity};
-use crate::message::{BrokerTime, Message, PublisherId};
+use crate::message::{BrokerTime, DropCause, Message, PublisherId};
 use crate::packet::ProtocolVersion;
 use crate::protocol::{Session, Settings, Will};
 use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, QueueLimits, Router, SessionTable};
@@ -168,7 +168,7 @@ impl Shared {
         }
         let queued = mailbox.close();
         let (released, inflight) = session.into_inflight();
-        batch.counts.dropped[crate::message::DropCause::SessionEnded as usize] += released;
+        mailbox.lose(DropCause::SessionEnded, released, batch);
         let mut deliveries = Vec::new();
         for (mut delivery, may_move) in inflight {
             if !may_move {
@@ -177,7 +177,7 @@ impl Shared {
             deliveries.push(delivery);
         }
         deliveries.extend(queued);
-        self.router.hand_back(deliveries, batch);
+        self.router.hand_back(&mailbox, deliveries, batch);
     }
 
     /// Sets the deadlines of a parked session: its delayed will, its expiry.

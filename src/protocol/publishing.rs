@@ -168,21 +168,22 @@ impl Connection {
     }
 
     /// After a reconnect: sends again what was not acknowledged ([MQTT-4.4.0-1]), at most `bytes_max` at a time.
-    /// Returns how many PUBLISH packets, and those that had to be given up.
-    pub fn resend(&mut self, now: BrokerTime, bytes_max: usize, out: &mut Output) -> (u64, Vec<Delivery>) {
+    /// Returns how many PUBLISH packets, and why others had to be given up.
+    pub fn resend(&mut self, now: BrokerTime, bytes_max: usize, out: &mut Output) -> (u64, Vec<DropCause>) {
         let (mut publishes, mut given_up) = (0, Vec::new());
         while out.len() < bytes_max {
             let Some(session) = &mut self.session else { break };
             match session.outbound.next_resend() {
                 None => break,
                 Some(Resend::PubRel(id)) => out.ack(PacketType::PubRel, id, ReasonCode::Success, self.version),
-                Some(Resend::Publish(id, delivery)) => {
-                    if self.write_publish(now, &delivery, Some(id), true, out).is_ok() {
-                        publishes += 1;
-                    } else if let Some(session) = &mut self.session {
-                        given_up.extend(session.outbound.give_up(id)); // [MQTT-3.1.2-25]
+                Some(Resend::Publish(id, delivery)) => match self.write_publish(now, &delivery, Some(id), true, out) {
+                    Ok(()) => publishes += 1,
+                    Err(cause) => {
+                        let session = self.session.as_mut();
+                        let gone = session.and_then(|session| session.outbound.give_up(id)); // [MQTT-3.1.2-25]
+                        given_up.extend(gone.map(|_| cause));
                     }
-                }
+                },
             }
         }
         (publishes, given_up)

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::message::DropCause;
 
-const CAUSES: usize = DropCause::ALL.len();
+pub(super) const CAUSES: usize = DropCause::ALL.len();
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {

@@ -5,7 +5,9 @@
 //! ```
 //! The mailbox belongs to the session, not to a connection: it stays while the session is parked. A message leaves it
 //! only when it can be sent at once, so the limits and the policy for a full queue always see every unsent message.
-//! Every copy that is pushed is either queued or counted as dropped by cause, here, where it is decided.
+//! Every copy that is pushed is either queued or counted as dropped by cause, here, where it is decided; only what finds
+//! no room is told to the router, which knows whether the whole message is refused. What the driver decides on the way
+//! out is counted here too: the mailbox has all that its client lost.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -16,6 +18,7 @@ use std::task::{Poll, Waker};
 use parking_lot::Mutex;
 
 use super::batch::Batch;
+use super::losses::{LossRecord, Losses};
 use super::shared_subscriptions::Group;
 use crate::message::{BrokerTime, Delivery, DropCause, PublisherId};
 use crate::topic::{QoS, SubscribeOptions};
@@ -119,7 +122,7 @@ pub struct MailboxStats {
     pub queued: u64,
     pub queued_bytes: u64,
     pub under_way: UnderWay,
-    pub dropped: u64,
+    pub losses: Losses,
     pub online: bool,
     pub subscriptions: u32,
     pub limits: QueueLimits,
@@ -152,8 +155,7 @@ struct Inner {
     control: Option<Control>,
     inquiry: Option<Box<Inquiry>>,
     groups: Vec<Arc<Group>>,
-    dropped: u64,
-    loss_logged_at: Option<BrokerTime>,
+    losses: LossRecord,
     /// Nothing in `queue` expires before this.
     earliest_expiry: BrokerTime,
 }
@@ -163,12 +165,12 @@ struct Inner {
 pub enum Pushed {
     Queued,
     Dropped(DropCause),
+    /// There is no room, and nothing gave way. Not counted yet: by [`Mailbox::lose`], or by [`Mailbox::refuse`] when
+    /// nobody gets the message.
+    Full,
     /// The session has ended: it did not match after all.
     Closed,
 }
-
-/// Losses of one client are logged at most this often, in milliseconds.
-const LOSS_LOG_INTERVAL_MS: u64 = 60_000;
 
 impl Mailbox {
     pub fn new(id: SubscriberId, client_id: Arc<str>, publisher: PublisherId, limits: QueueLimits) -> Self {
@@ -187,8 +189,7 @@ impl Mailbox {
             control: None,
             inquiry: None,
             groups: Vec::new(),
-            dropped: 0,
-            loss_logged_at: None,
+            losses: LossRecord::default(),
             earliest_expiry: BrokerTime::NEVER,
         };
         Mailbox { id, client_id, publisher, subscriptions: AtomicU32::new(0), inner: Mutex::new(inner) }
@@ -233,7 +234,7 @@ impl Mailbox {
         inner.inquiry = None;
         inner.under_way = UnderWay { inflight, ..UnderWay::default() };
         let shared = inner.take_shared();
-        inner.drop_unkept_qos0(batch);
+        inner.drop_unkept_qos0(&self.client_id, batch);
         shared
     }
 
@@ -266,15 +267,26 @@ impl Mailbox {
             inner.release_reservation(&delivery);
         }
         if delivery.qos == QoS::AtMostOnce && !inner.online && !inner.limits.queue_qos0 {
-            batch.counts.drop_copy(DropCause::Offline);
+            inner.lose(DropCause::Offline, 1, &self.client_id, batch);
             return Pushed::Dropped(DropCause::Offline);
         }
         if inner.has_room(&delivery) || inner.make_room(&delivery, &self.client_id, batch) {
             inner.append(delivery, batch);
             return Pushed::Queued;
         }
-        inner.lose(DropCause::QueueFull, &self.client_id, batch);
-        Pushed::Dropped(DropCause::QueueFull)
+        Pushed::Full
+    }
+
+    /// Counts copies that were for this client and are lost, wherever that was decided; for the broker too.
+    pub fn lose(&self, cause: DropCause, copies: u64, batch: &mut Batch) {
+        if copies > 0 {
+            self.inner.lock().lose(cause, copies, &self.client_id, batch);
+        }
+    }
+
+    /// Counts a message that is refused as a whole because this queue is full.
+    pub(super) fn refuse(&self, batch: &Batch) {
+        self.inner.lock().refuse(&self.client_id, batch);
     }
 
     /// Puts a copy of a shared subscription in the queue if the client can have it now.
@@ -297,13 +309,15 @@ impl Mailbox {
         }
     }
 
-    /// Keeps room for a QoS 1 or 2 copy that is pushed later in the same call; false when the queue is full.
+    /// Keeps room for a QoS 1 or 2 copy that is pushed later in the same call; false when the queue is full, and the
+    /// message refused for that.
     pub(super) fn reserve(&self, delivery: &Delivery, batch: &mut Batch) -> bool {
         let mut inner = self.inner.lock();
         if inner.closed {
             return true;
         }
         if !inner.has_room(delivery) && !inner.make_room(delivery, &self.client_id, batch) {
+            inner.refuse(&self.client_id, batch);
             return false;
         }
         inner.reserved_messages += 1;
@@ -393,7 +407,7 @@ impl Mailbox {
             queued: inner.queue.len() as u64,
             queued_bytes: inner.bytes,
             under_way: inner.under_way,
-            dropped: inner.dropped,
+            losses: inner.losses.losses(),
             online: inner.online,
             subscriptions: self.subscriptions.load(Relaxed),
             limits: inner.limits,
@@ -412,14 +426,13 @@ impl Mailbox {
         inner.bytes = 0;
         inner.queued_acked = 0;
         inner.is_stuck = false;
-        inner.dropped += purged as u64;
-        batch.counts.dropped[DropCause::Purged as usize] += purged as u64;
+        inner.lose(DropCause::Purged, purged as u64, &self.client_id, batch);
         purged
     }
 
     /// Drops messages that have expired: a session that sleeps does not look itself.
     pub fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
-        self.inner.lock().drop_expired(now, batch);
+        self.inner.lock().drop_expired(now, &self.client_id, batch);
     }
 
     pub(super) fn is_online(&self) -> bool {
@@ -495,7 +508,7 @@ impl Inner {
         if delivery.message.size() as u64 > self.limits.bytes_max {
             return false;
         }
-        if self.drop_expired(batch.now, batch) > 0 && self.has_room(delivery) {
+        if self.drop_expired(batch.now, client_id, batch) > 0 && self.has_room(delivery) {
             return true;
         }
         while !self.has_room(delivery) {
@@ -504,7 +517,7 @@ impl Inner {
             if self.remove(victim).is_none() {
                 return false;
             }
-            self.lose(DropCause::QueueFull, client_id, batch);
+            self.lose(DropCause::QueueFull, 1, client_id, batch);
         }
         if delivery.qos != QoS::AtMostOnce && self.limits.on_full == OnQueueFull::Disconnect && self.online {
             self.control.get_or_insert(Control::Kick(Kick::SlowClient));
@@ -528,26 +541,15 @@ impl Inner {
         }
     }
 
-    fn lose(&mut self, cause: DropCause, client_id: &str, batch: &mut Batch) {
-        batch.counts.drop_copy(cause);
-        self.note_loss(client_id, batch);
+    fn lose(&mut self, cause: DropCause, copies: u64, client_id: &str, batch: &mut Batch) {
+        self.losses.lose(cause, copies, client_id, self.queue.len(), batch);
     }
 
-    fn note_loss(&mut self, client_id: &str, batch: &Batch) {
-        self.dropped += 1;
-        let due = self.loss_logged_at.is_none_or(|at| batch.now.since(at).as_millis() as u64 >= LOSS_LOG_INTERVAL_MS);
-        if due {
-            self.loss_logged_at = Some(batch.now);
-            tracing::warn!(
-                client_id,
-                dropped = self.dropped,
-                queued = self.queue.len(),
-                "queue full: messages are lost"
-            );
-        }
+    fn refuse(&mut self, client_id: &str, batch: &Batch) {
+        self.losses.refuse(client_id, self.queue.len(), batch);
     }
 
-    fn drop_expired(&mut self, now: BrokerTime, batch: &mut Batch) -> usize {
+    fn drop_expired(&mut self, now: BrokerTime, client_id: &str, batch: &mut Batch) -> usize {
         if now < self.earliest_expiry {
             return 0;
         }
@@ -569,13 +571,12 @@ impl Inner {
         self.earliest_expiry = earliest;
         self.is_stuck = false;
         let expired = before - self.queue.len();
-        self.dropped += expired as u64;
-        batch.counts.dropped[DropCause::Expired as usize] += expired as u64;
+        self.lose(DropCause::Expired, expired as u64, client_id, batch);
         expired
     }
 
     /// QoS 0 does not wait for a client that is away, unless it shall.
-    fn drop_unkept_qos0(&mut self, batch: &mut Batch) {
+    fn drop_unkept_qos0(&mut self, client_id: &str, batch: &mut Batch) {
         if self.limits.queue_qos0 || self.queue.len() == self.queued_acked as usize {
             return;
         }
@@ -583,8 +584,7 @@ impl Inner {
         self.queue.retain(|delivery| delivery.qos != QoS::AtMostOnce);
         self.bytes = self.queue.iter().map(|delivery| delivery.message.size() as u64).sum();
         let dropped = (before - self.queue.len()) as u64;
-        self.dropped += dropped;
-        batch.counts.dropped[DropCause::Offline as usize] += dropped;
+        self.lose(DropCause::Offline, dropped, client_id, batch);
     }
 
     fn take_shared(&mut self) -> Vec<Delivery> {

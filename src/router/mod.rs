@@ -7,6 +7,7 @@
 mod batch;
 mod counters;
 mod housekeeping;
+mod losses;
 mod mailbox;
 mod retained;
 mod sessions;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use batch::Batch;
 pub use counters::{Counters, Counts};
 pub use housekeeping::Deadlines;
+pub use losses::Losses;
 pub use mailbox::{
     Control, Inquiry, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId,
     SubscriptionView, UnderWay,
@@ -191,13 +193,14 @@ impl Router {
 
     /// Copies that a session can no longer deliver: those of shared subscriptions go to other members, the rest is
     /// counted as lost with the session.
-    pub fn hand_back(&self, deliveries: impl IntoIterator<Item = Delivery>, batch: &mut Batch) {
+    pub fn hand_back(&self, from: &Mailbox, deliveries: impl IntoIterator<Item = Delivery>, batch: &mut Batch) {
+        let mut lost = 0;
         for delivery in deliveries {
-            match delivery.group.and_then(|id| self.groups.by_id(id)) {
-                Some(group) => group.take_back(std::iter::once(delivery), batch),
-                None => batch.counts.drop_copy(DropCause::SessionEnded),
-            }
+            let group = delivery.group.and_then(|id| self.groups.by_id(id));
+            let is_taken = group.is_some_and(|group| group.take_back(delivery, batch));
+            lost += u64::from(!is_taken);
         }
+        from.lose(DropCause::SessionEnded, lost, batch);
     }
 
     /// Moves messages that wait in this session's groups to this session, as many as it has room for.
@@ -290,28 +293,32 @@ fn may_be_refused(message: &Message) -> bool {
 
 /// `reserved`: every session that refuses publishers keeps room for this message.
 fn push_all(matches: &Matches, message: &Message, reserved: bool, batch: &mut Batch) -> Outcome {
-    let (mut matched, mut taken, mut full_sessions, mut full_groups) = (0, 0, 0, 0);
+    let (mut matched, mut taken, mut full_groups) = (0, 0, 0);
+    let mut full_sessions = Vec::new();
     for found in &matches.sessions {
         let pushed = found.push(message, reserved, batch);
         matched += u32::from(pushed != Pushed::Closed);
         taken += u32::from(pushed == Pushed::Queued);
-        full_sessions += u32::from(pushed == Pushed::Dropped(DropCause::QueueFull));
+        if pushed == Pushed::Full {
+            full_sessions.push(&found.mailbox);
+        }
     }
     for group in &matches.groups {
         let given = group.give(message, batch);
         matched += u32::from(given != Given::Closed);
         taken += u32::from(given == Given::Taken);
-        full_groups += u32::from(given == Given::Dropped(DropCause::Window));
+        full_groups += u64::from(given == Given::Dropped(DropCause::Window));
     }
     batch.counts.no_subscriber += u64::from(matched == 0 && !message.is_brokers_own());
-    let full = full_sessions + full_groups;
+    let full = full_sessions.len() as u64 + full_groups;
     if taken > 0 || full == 0 || !may_be_refused(message) {
+        full_sessions.iter().for_each(|mailbox| mailbox.lose(DropCause::QueueFull, 1, batch));
         return Outcome::Routed { matched };
     }
     // Nobody could take it, so the publisher is told, and the copies count as refused instead of dropped.
-    batch.counts.dropped[DropCause::QueueFull as usize] -= u64::from(full_sessions);
-    batch.counts.dropped[DropCause::Window as usize] -= u64::from(full_groups);
-    batch.counts.refused += u64::from(full);
+    full_sessions.iter().for_each(|mailbox| mailbox.refuse(batch));
+    batch.counts.dropped[DropCause::Window as usize] -= full_groups;
+    batch.counts.refused += full;
     refuse(Refused::QueueFull, batch)
 }
 
@@ -333,7 +340,7 @@ impl Match {
     fn push(&self, message: &Message, reserved: bool, batch: &mut Batch) -> Pushed {
         let Some(delivery) = self.delivery(message) else {
             batch.counts.matched += 1;
-            batch.counts.drop_copy(DropCause::NoLocal);
+            self.mailbox.lose(DropCause::NoLocal, 1, batch);
             return Pushed::Dropped(DropCause::NoLocal);
         };
         let reserved = reserved && delivery.qos != QoS::AtMostOnce && self.mailbox.refuses_when_full();

@@ -128,24 +128,22 @@ impl Group {
         kept
     }
 
-    /// Takes back copies that a member cannot deliver any more; what finds no place is counted as dropped.
-    pub(super) fn take_back(&self, deliveries: impl Iterator<Item = Delivery>, batch: &mut Batch) {
+    /// Takes back a copy that a member cannot deliver any more; when it finds no place it is counted as dropped. False
+    /// when the last member has left meanwhile: nobody would ever come for it.
+    pub(super) fn take_back(&self, delivery: Delivery, batch: &mut Batch) -> bool {
         let mut inner = self.inner.lock();
-        for delivery in deliveries {
-            if inner.members.is_empty() {
-                // The last member has left meanwhile: nobody would ever come for it.
-                batch.counts.drop_copy(DropCause::SessionEnded);
-                continue;
-            }
-            let (message, qos) = (delivery.message, delivery.qos);
-            self.waiting.fetch_add(1, SeqCst);
-            if self.offer(&mut inner, &message, qos, batch) {
-                self.waiting.fetch_sub(1, SeqCst);
-            } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, batch) {
-                self.waiting.fetch_sub(1, SeqCst);
-                batch.counts.drop_copy(cause);
-            }
+        if inner.members.is_empty() {
+            return false;
         }
+        let (message, qos) = (delivery.message, delivery.qos);
+        self.waiting.fetch_add(1, SeqCst);
+        if self.offer(&mut inner, &message, qos, batch) {
+            self.waiting.fetch_sub(1, SeqCst);
+        } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, batch) {
+            self.waiting.fetch_sub(1, SeqCst);
+            batch.counts.drop_copy(cause);
+        }
+        true
     }
 
     /// Moves waiting messages to the member that asks, as many as it has room for.

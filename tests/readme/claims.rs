@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use midge::config::all_keys;
+use midge::message::DropCause;
 use midge::telemetry::{metrics, snapshot::Snapshot};
 use toml::{Table, Value};
 
@@ -55,8 +56,15 @@ fn every_limit_there_is_stands_in_the_table() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// How metrics and programs begin; no key does.
-const OTHER_NAMES: [&str; 4] = ["broker_", "midge_", "mosquitto_", "process_"];
+#[test]
+fn every_cause_of_a_loss_stands_in_the_table() {
+    let rows = document::table(&document::text(), "What a client lost");
+    let described: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(described, DropCause::ALL.map(DropCause::name));
+}
+
+/// How metrics, programs and what the API tells of a client begin; no key does.
+const OTHER_NAMES: [&str; 6] = ["broker_", "midge_", "mosquitto_", "mqueue_", "process_", "send_msg."];
 
 #[test]
 fn every_key_that_is_named_exists() {
@@ -67,6 +75,7 @@ fn every_key_that_is_named_exists() {
         word.starts_with(|c: char| c.is_ascii_lowercase())
             && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.".contains(&b))
     };
+    let is_cause = |word: &str| DropCause::ALL.iter().any(|cause| cause.name() == word);
     let mut named = 0;
     for code in document::code_words(&document::text()) {
         // `key`, `key = value`, or `[section] key`.
@@ -76,7 +85,7 @@ fn every_key_that_is_named_exists() {
             if word.contains('.') && tops.contains(first) {
                 assert!(keys.iter().any(|key| key == word), "`{word}` is no key");
                 named += 1;
-            } else if word.contains('_') && !OTHER_NAMES.iter().any(|of| word.starts_with(of)) {
+            } else if word.contains('_') && !OTHER_NAMES.iter().any(|of| word.starts_with(of)) && !is_cause(word) {
                 assert!(names.contains(word), "`{word}` is no key");
                 named += 1;
             }

@@ -1,5 +1,6 @@
 //! Clients and their sessions: connected ones, and those that wait for their client to come back.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Broker;
 use super::answer::{ApiError, List, Page, Params};
+use crate::message::DropCause;
 use crate::net::operator::OperatorError;
-use crate::router::{ConnectionFacts, MailboxStats, SessionView, SubscriptionView};
+use crate::router::{ConnectionFacts, Losses, MailboxStats, SessionView, SubscriptionView};
 
 /// What is told of one session. The connection's part is that of the last one while there is none.
 #[derive(Serialize)]
@@ -22,6 +24,9 @@ pub(super) struct ClientInfo {
     connection: Option<ConnectionInfo>,
     #[serde(flatten)]
     session: SessionInfo,
+    /// `send_msg.dropped.CAUSE`, in the view of one client: a list would be twice as long.
+    #[serde(flatten)]
+    dropped: Option<BTreeMap<String, u64>>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +52,13 @@ struct SessionInfo {
     mqueue_len: u64,
     mqueue_bytes: u64,
     mqueue_max: u32,
+    /// Copies that a full queue lost.
     mqueue_dropped: u64,
+    /// Messages that were refused as a whole because this queue was full: their publishers know.
+    mqueue_refused: u64,
+    /// Copies that this client lost, by all causes.
+    #[serde(rename = "send_msg.dropped")]
+    dropped: u64,
 }
 
 #[derive(Deserialize)]
@@ -98,13 +109,15 @@ pub(super) async fn list(
     views.retain(|view| query.asks_for(view));
     views.sort_unstable_by(|one, other| one.client_id.cmp(&other.client_id));
     let count = views.len();
-    let data = views.into_iter().skip(page.skip()).take(page.limit).map(ClientInfo::new).collect();
+    let data = views.into_iter().skip(page.skip()).take(page.limit);
+    let data = data.map(|view| ClientInfo::new(&view, &stats(&view))).collect();
     Ok(page.list(data, count))
 }
 
 pub(super) async fn show(State(observed): Broker, Path(client_id): Path<String>) -> Result<Json<ClientInfo>, ApiError> {
     let view = observed.shared().sessions.view(&client_id).ok_or(OperatorError::NotFound)?;
-    Ok(Json(ClientInfo::new(view)))
+    let stats = stats(&view);
+    Ok(Json(ClientInfo { dropped: Some(by_cause(&stats.losses)), ..ClientInfo::new(&view, &stats) }))
 }
 
 /// Disconnects; the session stays as its expiry says.
@@ -142,14 +155,23 @@ impl ClientsQuery {
 }
 
 impl ClientInfo {
-    fn new(view: SessionView) -> Self {
+    fn new(view: &SessionView, stats: &MailboxStats) -> Self {
         ClientInfo {
             clientid: view.client_id.to_string(),
             connected: view.connected,
             connection: view.facts.as_deref().map(ConnectionInfo::new),
-            session: SessionInfo::new(&view.mailbox.map(|mailbox| mailbox.stats()).unwrap_or_default()),
+            session: SessionInfo::new(stats),
+            dropped: None,
         }
     }
+}
+
+fn stats(view: &SessionView) -> MailboxStats {
+    view.mailbox.as_ref().map(|mailbox| mailbox.stats()).unwrap_or_default()
+}
+
+fn by_cause(losses: &Losses) -> BTreeMap<String, u64> {
+    DropCause::ALL.into_iter().map(|cause| (format!("send_msg.dropped.{}", cause.name()), losses.of(cause))).collect()
 }
 
 impl ConnectionInfo {
@@ -185,7 +207,9 @@ impl SessionInfo {
             mqueue_len: stats.queued,
             mqueue_bytes: stats.queued_bytes,
             mqueue_max: stats.limits.messages_max,
-            mqueue_dropped: stats.dropped,
+            mqueue_dropped: stats.losses.of(DropCause::QueueFull),
+            mqueue_refused: stats.losses.refused,
+            dropped: stats.losses.sum(),
         }
     }
 }

@@ -23,7 +23,8 @@ Examples:
   midge ctl status
       How the broker does, and what became of every message.
   midge ctl clients list --disconnected
-      Sessions whose clients are away; `midge ctl clients show ID` tells all of one.
+      Sessions whose clients are away; `midge ctl clients show ID` tells all of one, and why it
+      lost messages.
   midge ctl clients kick pump-7
       Disconnects; the session stays. `clients delete` ends the session too.
   midge ctl queue show pump-7 --payload
@@ -223,7 +224,7 @@ impl ClientsCommand {
 /// More than anybody reads.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-const CLIENT_COLUMNS: [Column; 9] = [
+const CLIENT_COLUMNS: [Column; 10] = [
     Column("CLIENT", "clientid"),
     Column("CONNECTED", "connected"),
     Column("USER", "username"),
@@ -233,6 +234,7 @@ const CLIENT_COLUMNS: [Column; 9] = [
     Column("SUBSCRIPTIONS", "subscriptions_cnt"),
     Column("QUEUED", "mqueue_len"),
     Column("IN FLIGHT", "inflight_cnt"),
+    Column("LOST", "send_msg.dropped"),
 ];
 
 const SUBSCRIPTION_COLUMNS: [Column; 5] = [

@@ -275,28 +275,30 @@ impl Driver {
         );
     }
 
-    /// Lets go of the session, whatever stage the connection is in.
-    pub(super) fn release(&mut self, end: &End, turn: &mut Turn) {
+    /// Lets go of the session, whatever stage the connection is in. Returns its mailbox: last words may still be lost.
+    pub(super) fn release(&mut self, end: &End, turn: &mut Turn) -> Option<Arc<Mailbox>> {
         // When nothing more will be written, what is unsent is lost now; else when the last words are out.
         if matches!(end, End::Lost(_) | End::Superseded) {
             self.count_lost_qos0(turn);
         }
         match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Attached(attached) => self.release_session(*attached, end, turn),
+            Stage::Attached(attached) => return Some(self.release_session(*attached, end, turn)),
             Stage::Claiming(claiming) => self.abandon_claim(&claiming, end),
             _ => self.log_end(None, end),
         }
+        None
     }
 
-    fn release_session(&mut self, attached: Attached, end: &End, turn: &mut Turn) {
+    fn release_session(&mut self, attached: Attached, end: &End, turn: &mut Turn) -> Arc<Mailbox> {
+        let mailbox = Arc::clone(&attached.mailbox);
         self.place.shared.connected.fetch_sub(1, Relaxed);
         self.place.listener.clients.of(self.connection.version()).fetch_sub(1, Relaxed);
         self.log_end(Some(&attached.identity), end);
-        let Some(mut session) = self.connection.take_session() else { return };
+        let Some(mut session) = self.connection.take_session() else { return mailbox };
         if attached.delete {
             session.expiry_interval = 0;
         }
-        let unsent_shared = attached.mailbox.detach(session.inflight(), &mut turn.batch);
+        let unsent_shared = mailbox.detach(session.inflight(), &mut turn.batch);
         let client_id = Arc::clone(session.client_id());
         let mut parked = Box::new(Parked {
             session,
@@ -316,7 +318,8 @@ impl Driver {
             Some(parked) // [MQTT-3.1.2-23]
         };
         self.park(&client_id, attached.generation, kept);
-        self.place.shared.router.hand_back(unsent_shared, &mut turn.batch);
+        self.place.shared.router.hand_back(&mailbox, unsent_shared, &mut turn.batch);
+        mailbox
     }
 
     fn park(&self, client_id: &str, generation: Generation, parked: Option<Box<Parked>>) {

@@ -10,7 +10,7 @@ use crate::message::{Delivery, DropCause, Message};
 use crate::net::operator;
 use crate::packet::{QoS, ReasonCode};
 use crate::protocol::{Delivered, Replay, Violation};
-use crate::router::{Control, Kick, MailboxEvent, UnderWay};
+use crate::router::{Batch, Control, Kick, MailboxEvent, UnderWay};
 use crate::topic::{PageEnd, ParsedFilter};
 
 /// What one turn puts into the socket at most.
@@ -77,13 +77,23 @@ impl Driver {
 
     fn send(&mut self, delivery: Delivery, turn: &mut Turn) {
         if !self.may_receive(&delivery.message) {
-            turn.batch.counts.drop_copy(DropCause::NotAuthorized);
+            self.lose(DropCause::NotAuthorized, 1, &mut turn.batch);
             return;
         }
         let (qos, payload) = (delivery.qos, delivery.message.payload().len() as u64);
         match self.connection.deliver(turn.batch.now, delivery, &mut turn.out) {
-            Delivered::Dropped(cause) => turn.batch.counts.drop_copy(cause),
+            Delivered::Dropped(cause) => self.lose(cause, 1, &mut turn.batch),
             Delivered::Sent => count_sent(qos, payload, turn),
+        }
+    }
+
+    /// Counts copies of this client that are lost on the way out.
+    pub(super) fn lose(&self, cause: DropCause, copies: u64, batch: &mut Batch) {
+        match &self.stage {
+            Stage::Attached(attached) => attached.mailbox.lose(cause, copies, batch),
+            // The session is let go, its loss is still its own.
+            Stage::Lingering(lingering) => lingering.lose(cause, copies, batch),
+            _ => batch.counts.dropped[cause as usize] += copies,
         }
     }
 
@@ -118,8 +128,8 @@ impl Driver {
         let before = turn.out.len();
         let (publishes, given_up) = self.connection.resend(turn.batch.now, TURN_BYTES_MAX, &mut turn.out);
         turn.batch.counts.redelivered += publishes;
-        for _ in &given_up {
-            turn.batch.counts.drop_copy(DropCause::TooLarge);
+        for cause in given_up {
+            self.lose(cause, 1, &mut turn.batch);
         }
         turn.out.len() > before
     }
@@ -169,7 +179,7 @@ impl Driver {
         for message in messages {
             turn.batch.counts.matched += 1;
             if replay.options.no_local && self.is_own(&message) {
-                turn.batch.counts.drop_copy(DropCause::NoLocal);
+                self.lose(DropCause::NoLocal, 1, &mut turn.batch);
                 continue;
             }
             turn.batch.counts.retained_sent += 1;

@@ -1,6 +1,7 @@
 //! How a connection ends: the last words, letting go of the session, and waiting for the client to close too.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
-use crate::message::BrokerTime;
+use crate::message::{BrokerTime, DropCause};
+use crate::router::{Batch, Mailbox};
 
 /// A connection without a session: until what was said last is out, and then until the client has closed its side, for
 /// closing with its bytes unread would destroy what is on its way to it.
@@ -17,6 +19,17 @@ pub(super) struct Lingering {
     bytes_left: usize,
     /// Everything is with the kernel, the end of the stream too.
     has_spoken: bool,
+    /// Of the session that was let go: what is still unsent may yet be lost.
+    mailbox: Option<Arc<Mailbox>>,
+}
+
+impl Lingering {
+    pub(super) fn lose(&self, cause: DropCause, copies: u64, batch: &mut Batch) {
+        match &self.mailbox {
+            Some(mailbox) => mailbox.lose(cause, copies, batch),
+            None => batch.counts.dropped[cause as usize] += copies,
+        }
+    }
 }
 
 /// How long the last words may take, and the client to close its own side.
@@ -30,14 +43,14 @@ impl Driver {
         if let End::Closed(violation) = &end {
             self.connection.close(violation, &mut turn.out);
         }
-        self.release(&end, turn);
+        let mailbox = self.release(&end, turn);
+        let until = turn.batch.now.after(LINGER);
+        let lingering = Lingering { until, bytes_left: LINGER_BYTES_MAX, has_spoken: false, mailbox };
+        self.stage = Stage::Lingering(Box::new(lingering));
         // Acknowledgements of what came before a DISCONNECT are due as well.
         let speaks = matches!(end, End::Closed(_) | End::Disconnected(_) | End::Broken(_));
         let is_writable = speaks && self.flush_turn(cx, turn).is_ok();
-        if is_writable || self.stream.says_farewell() {
-            let until = turn.batch.now.after(LINGER);
-            self.stage = Stage::Lingering(Lingering { until, bytes_left: LINGER_BYTES_MAX, has_spoken: false });
-        } else {
+        if !is_writable && !self.stream.says_farewell() {
             self.finish(turn);
         }
         Progress::Some
@@ -48,8 +61,8 @@ impl Driver {
         match self.poll_linger(cx, turn) {
             Poll::Ready(()) => self.finish(turn),
             Poll::Pending => {
-                let Stage::Lingering(Lingering { until, .. }) = &self.stage else { return Progress::None };
-                if self.alarm.poll(*until, cx).is_pending() {
+                let Stage::Lingering(lingering) = &self.stage else { return Progress::None };
+                if self.alarm.poll(lingering.until, cx).is_pending() {
                     return Progress::None;
                 }
                 self.finish(turn);

@@ -140,7 +140,7 @@ impl Driver {
                 Ok(())
             }
             Action::RefusedByReceiver(_) => {
-                turn.batch.counts.drop_copy(DropCause::RefusedByReceiver); // [MQTT-4.8.2-6]
+                self.lose(DropCause::RefusedByReceiver, 1, &mut turn.batch); // [MQTT-4.8.2-6]
                 Ok(())
             }
             Action::Subscribe(request) => self.subscribe(&request, turn),

@@ -70,7 +70,7 @@ enum Stage {
     Claiming(Box<attach::Claiming>),
     Attached(Box<Attached>),
     /// The session is let go; the last words are on their way.
-    Lingering(Lingering),
+    Lingering(Box<Lingering>),
     Done,
 }
 

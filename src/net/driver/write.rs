@@ -97,7 +97,7 @@ impl Driver {
     pub(super) fn count_lost_qos0(&mut self, turn: &mut Turn) {
         let unsent = self.unsent.take().map_or(0, |unsent| unsent.out.qos0_messages + unsent.later.qos0_messages);
         let lost = unsent + std::mem::take(&mut turn.out.qos0_messages);
-        turn.batch.counts.dropped[DropCause::ConnectionLost as usize] += lost;
+        self.lose(DropCause::ConnectionLost, lost, &mut turn.batch);
     }
 
     /// What the mailbox is told of the bytes that wait for the socket.

@@ -21,7 +21,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use self::script::{Script, ack, connect, delivery, publish, settings, subscribe, unsubscribe};
 use super::*;
-use crate::message::{BrokerTime, Delivery, Message, MessageParts, PublisherId, SubscriptionIds};
+use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId, SubscriptionIds};
 use crate::packet::ProtocolVersion::{V3, V4, V5};
 use crate::packet::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use crate::packet::{

@@ -222,7 +222,7 @@ fn what_became_too_large_for_the_client_is_given_up_when_it_is_sent_again() {
     script.check_deliver(delivery(AtLeastOnce, "a", "short"), &["PUBLISH q1 #2 a 'short'"]);
     let mut script = script.reconnected(settings(), sized(20));
     let given_up = script.check_resend(&["PUBLISH dup q1 #2 a 'short'"]);
-    assert_eq!(given_up.len(), 1);
+    assert_eq!(given_up, [DropCause::TooLarge]);
     assert_eq!(script.connection.inflight(), 1);
 }
 

@@ -225,9 +225,9 @@ impl Script {
         assert_eq!(lines, expected);
     }
 
-    /// What was in flight before the reconnect goes out again; returns what was given up.
+    /// What was in flight before the reconnect goes out again; returns why the rest was given up.
     #[track_caller]
-    pub fn check_resend(&mut self, expected: &[&str]) -> Vec<Delivery> {
+    pub fn check_resend(&mut self, expected: &[&str]) -> Vec<DropCause> {
         let (publishes, given_up) = self.connection.resend(self.now, usize::MAX, &mut self.out);
         let lines = self.sent();
         assert_eq!(lines.iter().filter(|line| line.starts_with("PUBLISH")).count() as u64, publishes);

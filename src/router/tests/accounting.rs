@@ -10,7 +10,9 @@ struct World {
     clients: Vec<Member>,
     delivered: u64,
     rng: SmallRng,
-    ended: usize,
+    filters: &'static [&'static str],
+    /// Mailboxes of sessions that have ended.
+    ended: Vec<Arc<Mailbox>>,
 }
 
 struct Member {
@@ -19,11 +21,12 @@ struct Member {
     online: bool,
 }
 
+/// The first ones are not shared.
 const FILTERS: [&str; 6] = ["t", "t/#", "+", "$share/g/t", "$share/g/t/#", "$share/h/t"];
 const TOPICS: [&str; 3] = ["t", "t/x", "nobody"];
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, filters: &'static [&'static str]) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let strategies = [ShareStrategy::RoundRobin, ShareStrategy::Sticky, ShareStrategy::LeastInFlight];
         let share_strategy = strategies[rng.random_range(0..strategies.len())];
@@ -32,7 +35,8 @@ impl World {
             clients: Vec::new(),
             delivered: 0,
             rng,
-            ended: 0,
+            filters,
+            ended: Vec::new(),
         };
         (0..5).for_each(|_| world.begin());
         world
@@ -46,7 +50,7 @@ impl World {
             on_full: policies[self.rng.random_range(0..policies.len())],
             queue_qos0: self.rng.random(),
         };
-        let mut client = self.fixture.client_with(&format!("c{}-{}", self.clients.len(), self.ended), limits);
+        let mut client = self.fixture.client_with(&format!("c{}-{}", self.clients.len(), self.ended.len()), limits);
         client.window = self.rng.random_range(0..4);
         self.clients.push(Member { client, filters: Vec::new(), online: true });
     }
@@ -115,7 +119,7 @@ impl World {
     }
 
     fn subscribe(&mut self, index: usize) {
-        let filter = FILTERS[self.rng.random_range(0..FILTERS.len())];
+        let filter = self.filters[self.rng.random_range(0..self.filters.len())];
         let options = SubscribeOptions {
             qos: [AtMostOnce, AtLeastOnce, ExactlyOnce][self.rng.random_range(0..3)],
             no_local: !filter.starts_with('$') && self.rng.random(),
@@ -130,7 +134,7 @@ impl World {
     }
 
     fn unsubscribe(&mut self, index: usize) {
-        let filter = FILTERS[self.rng.random_range(0..FILTERS.len())];
+        let filter = self.filters[self.rng.random_range(0..self.filters.len())];
         let member = &mut self.clients[index];
         let existed = self.fixture.unsubscribe(&member.client, filter);
         assert_eq!(existed, member.filters.contains(&filter));
@@ -153,7 +157,7 @@ impl World {
 
     fn end(&mut self, index: usize) {
         let mut member = self.clients.swap_remove(index);
-        self.ended += 1;
+        self.ended.push(Arc::clone(&member.client.mailbox));
         self.fixture.end(&mut member.client, &member.filters);
         self.begin();
     }
@@ -188,7 +192,7 @@ impl World {
 #[test]
 fn matched_is_delivered_and_in_flight_and_queued_and_dropped_and_refused() {
     for seed in 0..60 {
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, &FILTERS);
         for step in 0..600 {
             world.step();
             world.check();
@@ -201,5 +205,30 @@ fn matched_is_delivered_and_in_flight_and_queued_and_dropped_and_refused() {
         let counts = &world.fixture.batch.counts;
         assert_eq!(counts.matched, world.delivered + counts.dropped_sum() + counts.refused, "seed {seed}");
         assert_eq!((world.fixture.router.group_queued().0, world.fixture.router.subscriptions_len()), (0, 0));
+    }
+}
+
+#[test]
+fn without_shared_groups_the_clients_have_lost_what_the_broker_has_dropped() {
+    let mut seen = [0; DropCause::ALL.len()];
+    for seed in 0..40 {
+        let mut world = World::new(seed, &FILTERS[..3]);
+        (0..600).for_each(|_| world.step());
+        while let Some(mut member) = world.clients.pop() {
+            world.fixture.end(&mut member.client, &member.filters);
+            world.ended.push(member.client.mailbox);
+        }
+        let losses: Vec<_> = world.ended.iter().map(|mailbox| mailbox.stats().losses).collect();
+        for cause in DropCause::ALL {
+            let lost: u64 = losses.iter().map(|losses| losses.of(cause)).sum();
+            assert_eq!(lost, world.fixture.dropped(cause), "seed {seed}, {}", cause.name());
+            seen[cause as usize] += lost;
+        }
+        let refused: u64 = losses.iter().map(|losses| losses.refused).sum();
+        assert!((refused > 0) == (world.fixture.batch.counts.refused > 0), "seed {seed}");
+    }
+    use DropCause::{Expired, NoLocal, Offline, Purged, QueueFull, SessionEnded};
+    for cause in [QueueFull, Offline, Expired, NoLocal, SessionEnded, Purged] {
+        assert!(seen[cause as usize] > 0, "no seed drops for {}", cause.name());
     }
 }

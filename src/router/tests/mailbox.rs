@@ -28,7 +28,7 @@ fn by_default_the_oldest_unsent_message_gives_way() {
     fill(&mut fixture, &["1", "2", "3", "4", "5"]);
     assert_eq!(client.read(), ["t '3' q1", "t '4' q1", "t '5' q1"]);
     assert_eq!(fixture.dropped(DropCause::QueueFull), 2);
-    assert_eq!(client.mailbox.stats().dropped, 2);
+    assert_eq!(client.losses(), [(DropCause::QueueFull, 2)]);
 }
 
 #[test]
@@ -37,10 +37,12 @@ fn drop_newest_keeps_what_waits_and_refuses_the_publisher_when_nobody_else_takes
     fill(&mut fixture, &["1", "2", "3"]);
     assert_eq!(fixture.publish("t", "4", AtLeastOnce), Outcome::Refused(Refused::QueueFull));
     assert_eq!((fixture.dropped(DropCause::QueueFull), fixture.batch.counts.refused), (0, 1));
+    assert_eq!((client.losses(), client.refused()), (vec![], 1));
     let mut other = fixture.client("other");
     fixture.subscribe(&other, "t", qos(AtLeastOnce));
     assert_eq!(fixture.publish("t", "5", AtLeastOnce), Outcome::Routed { matched: 2 });
     assert_eq!((fixture.dropped(DropCause::QueueFull), fixture.batch.counts.refused), (1, 1));
+    assert_eq!((client.losses(), client.refused()), (vec![(DropCause::QueueFull, 1)], 1));
     assert_eq!(client.read(), ["t '1' q1", "t '2' q1", "t '3' q1"]);
     assert_eq!(other.read(), ["t '5' q1"]);
 }
@@ -58,6 +60,8 @@ fn refuse_means_that_nobody_gets_the_message() {
     assert_eq!(other.read(), [""; 0]);
     assert_eq!(client.mailbox.stats().queued, 3);
     assert_eq!((fixture.batch.counts.matched, fixture.batch.counts.refused), (8, 2));
+    assert_eq!((client.losses(), client.refused()), (vec![], 1));
+    assert_eq!((other.losses(), other.refused()), (vec![], 0), "its queue is not the reason");
     assert_eq!(fixture.publish("t", "QoS 0 asks nobody", AtMostOnce), Outcome::Routed { matched: 2 });
     assert_eq!(other.read(), ["t 'QoS 0 asks nobody' q0"]);
 }

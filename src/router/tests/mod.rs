@@ -120,7 +120,7 @@ impl Fixture {
     /// The connection ends; the session stays.
     fn hang_up(&mut self, client: &Client) {
         let unsent = client.mailbox.detach(client.inflight.len() as u32, &mut self.batch);
-        self.router.hand_back(unsent, &mut self.batch);
+        self.router.hand_back(&client.mailbox, unsent, &mut self.batch);
     }
 
     /// The session ends: QoS 1 in flight may go to others, a started QoS 2 may not.
@@ -132,8 +132,8 @@ impl Fixture {
         let queued = client.mailbox.close();
         let mut inflight = std::mem::take(&mut client.inflight);
         inflight.iter_mut().filter(|delivery| delivery.qos == ExactlyOnce).for_each(|delivery| delivery.group = None);
-        self.router.hand_back(inflight, &mut self.batch);
-        self.router.hand_back(queued, &mut self.batch);
+        self.router.hand_back(&client.mailbox, inflight, &mut self.batch);
+        self.router.hand_back(&client.mailbox, queued, &mut self.batch);
     }
 
     fn retained(&self, filter: &str, before: u64) -> Vec<String> {
@@ -180,6 +180,17 @@ impl Client {
     /// One look into the mailbox, without sending anything: keeps the waker.
     fn wait(&self) {
         assert_eq!(self.poll(0, &mut VecDeque::new()), Poll::Pending);
+    }
+
+    /// What it lost, and why.
+    fn losses(&self) -> Vec<(DropCause, u64)> {
+        let losses = self.mailbox.stats().losses;
+        let all: Vec<_> = DropCause::ALL.iter().map(|cause| (*cause, losses.of(*cause))).collect();
+        all.into_iter().filter(|(_, copies)| *copies > 0).collect()
+    }
+
+    fn refused(&self) -> u64 {
+        self.mailbox.stats().losses.refused
     }
 
     /// How often it was woken since last asked.
