@@ -27,8 +27,6 @@ pub struct Shared {
     pub sessions: SessionTable<Box<Parked>>,
     pub deadlines: Deadlines,
     pub clock: Clock,
-    /// Sessions at a time; beyond it new ones are refused.
-    pub sessions_max: u32,
     /// Costly authentications at a time: a storm of connections waits here instead of on every core.
     pub(super) authentications: Arc<Semaphore>,
     /// Every task of a connection.
@@ -113,14 +111,14 @@ fn is_brokers_own(topic: &[u8]) -> bool {
 }
 
 impl Shared {
+    /// `sessions_max`: sessions at a time; beyond it new ones are refused.
     pub fn new(router: Router, clock: Clock, sessions_max: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Shared {
             router,
-            sessions: SessionTable::default(),
+            sessions: SessionTable::new(sessions_max),
             deadlines: Deadlines::default(),
             clock,
-            sessions_max,
             authentications: Arc::new(Semaphore::new(cores)),
             tasks: TaskTracker::new(),
             connected: AtomicU64::new(0),

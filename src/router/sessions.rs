@@ -11,7 +11,7 @@
 //! a new generation, so that a deadline or a driver that has been overtaken can tell.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
@@ -52,6 +52,9 @@ pub enum Claimed<S> {
 
 pub struct SessionTable<S> {
     slots: DashMap<Arc<str>, Slot<S>, foldhash::fast::RandomState>,
+    /// At least as many as there are slots: raised before one is made, lowered after one has gone.
+    sessions: AtomicU32,
+    sessions_max: u32,
     generations: AtomicU64,
 }
 
@@ -92,28 +95,39 @@ impl std::fmt::Debug for Mailbox {
     }
 }
 
-impl<S> Default for SessionTable<S> {
-    fn default() -> Self {
-        SessionTable { slots: DashMap::default(), generations: AtomicU64::new(1) }
-    }
-}
-
 impl<S> SessionTable<S> {
+    /// For at most `sessions_max` sessions, connected or not.
+    pub fn new(sessions_max: u32) -> Self {
+        SessionTable {
+            slots: DashMap::default(),
+            sessions: AtomicU32::new(0),
+            sessions_max,
+            generations: AtomicU64::new(1),
+        }
+    }
+
     fn next_generation(&self) -> Generation {
         self.generations.fetch_add(1, Relaxed)
     }
 
     /// Claims the client id for a new connection. Pending when another driver must hand the session over first:
-    /// then ask [`SessionTable::poll_claim`] with the generation.
-    pub fn claim(&self, client_id: &Arc<str>) -> (Generation, Poll<Claimed<S>>) {
+    /// then ask [`SessionTable::poll_claim`] with the generation. `None` when it would be one session more than may be.
+    pub fn claim(&self, client_id: &Arc<str>) -> Option<(Generation, Poll<Claimed<S>>)> {
         let generation = self.next_generation();
         match self.slots.entry(Arc::clone(client_id)) {
             Entry::Vacant(vacant) => {
+                self.reserve()?;
                 vacant.insert(Slot { generation, state: State::Live, mailbox: None, facts: None });
-                (generation, Poll::Ready(Claimed::New))
+                Some((generation, Poll::Ready(Claimed::New)))
             }
-            Entry::Occupied(mut occupied) => (generation, occupied.get_mut().claim(generation)),
+            Entry::Occupied(mut occupied) => Some((generation, occupied.get_mut().claim(generation))),
         }
+    }
+
+    /// A place for one more session, before it is made: others may be made at the same time.
+    fn reserve(&self) -> Option<()> {
+        let one_more = |sessions: u32| (sessions < self.sessions_max).then(|| sessions + 1);
+        self.sessions.fetch_update(Relaxed, Relaxed, one_more).ok().map(drop)
     }
 
     pub fn poll_claim(&self, client_id: &Arc<str>, generation: Generation, cx: &mut Context<'_>) -> Poll<Claimed<S>> {
@@ -156,7 +170,7 @@ impl<S> SessionTable<S> {
         let (mut released, mut waker) = (Released::Gone, None);
         let mut session = Some(session);
         // In one step: whoever claims the client id in between would wait for an owner that has gone.
-        self.slots.remove_if_mut(client_id, |_, slot| {
+        let removed = self.slots.remove_if_mut(client_id, |_, slot| {
             let Some(session) = session.take_if(|_| slot.is_owned_by(generation)) else { return false };
             match (&mut slot.state, session) {
                 (State::Moving { arrived, waker: heir, has_heir: true, .. }, session) => {
@@ -172,6 +186,9 @@ impl<S> SessionTable<S> {
                 (_, None) => true,
             }
         });
+        if removed.is_some() {
+            self.sessions.fetch_sub(1, Relaxed);
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -204,6 +221,7 @@ impl<S> SessionTable<S> {
         let (_, slot) = self
             .slots
             .remove_if(client_id, |_, slot| slot.generation == generation && matches!(slot.state, State::Parked(_)))?;
+        self.sessions.fetch_sub(1, Relaxed);
         match slot.state {
             State::Parked(session) => Some(session),
             State::Live | State::Moving { .. } => None,

@@ -188,12 +188,10 @@ impl Driver {
         self.connection.on_authenticated(identity.user_name.as_deref()).map_err(End::Closed)?;
         let Some(request) = self.connection.request() else { return Ok(()) };
         identity.client_id = Arc::clone(&request.client_id);
-        let is_new = !self.place.shared.sessions.contains(&identity.client_id);
-        if is_new && self.place.shared.sessions.len() >= self.place.shared.sessions_max as usize {
+        let Some((generation, claimed)) = self.place.shared.sessions.claim(&identity.client_id) else {
             let what = "the broker holds as many sessions as it may";
             return Err(End::Closed(Violation::new(ReasonCode::QuotaExceeded, what)));
-        }
-        let (generation, claimed) = self.place.shared.sessions.claim(&identity.client_id);
+        };
         self.stage = Stage::Claiming(Box::new(Claiming { identity, generation, data }));
         match claimed {
             Poll::Pending => Ok(()),

@@ -159,7 +159,7 @@ fn order_holds_for_each_publisher_and_topic_under_concurrent_publishers() {
 #[test]
 fn however_many_claim_a_client_id_at_once_it_has_one_owner() {
     const OWNERSHIPS: usize = 500;
-    let table: SessionTable<()> = SessionTable::default();
+    let table: SessionTable<()> = SessionTable::new(u32::MAX);
     let client_id: Arc<str> = "c".into();
     let owners = AtomicUsize::new(0);
     let router = Router::new(&config());
@@ -169,7 +169,7 @@ fn however_many_claim_a_client_id_at_once_it_has_one_owner() {
         let mut owned = 0;
         while owned < OWNERSHIPS {
             let mailbox = router.mailbox(&client_id, LIMITS);
-            let (generation, mut claimed) = table.claim(&client_id);
+            let (generation, mut claimed) = table.claim(&client_id).expect("room");
             while claimed.is_pending() {
                 claimed = table.poll_claim(&client_id, generation, &mut Context::from_waker(&waker));
                 if claimed.is_pending() {
@@ -198,6 +198,37 @@ fn however_many_claim_a_client_id_at_once_it_has_one_owner() {
         }
     });
     assert!(table.len() <= 1 && table.view(&client_id).is_none_or(|view| !view.connected));
+}
+
+#[test]
+fn however_many_new_clients_come_at_once_there_are_never_more_sessions_than_allowed() {
+    const SESSIONS_MAX: u32 = 3;
+    const THREADS: usize = 4;
+    let table: SessionTable<()> = SessionTable::new(SESSIONS_MAX);
+    for round in 0..500 {
+        let barrier = Barrier::new(THREADS);
+        let came_in = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (table, barrier, came_in) = (&table, &barrier, &came_in);
+                scope.spawn(move || {
+                    let names: [Arc<str>; 2] = [0, 1].map(|n| format!("{round}-{thread}-{n}").into());
+                    barrier.wait();
+                    let claimed = names.each_ref().map(|name| table.claim(name).map(|(generation, _)| generation));
+                    came_in.fetch_add(claimed.iter().flatten().count(), SeqCst);
+                    barrier.wait();
+                    // Some sessions end with their connection, others when they are parked.
+                    for (name, generation) in names.iter().zip(claimed) {
+                        let Some(generation) = generation else { continue };
+                        table.release(name, generation, (round % 2 == 0).then_some(()));
+                        table.take_parked(name, generation);
+                    }
+                });
+            }
+        });
+        assert_eq!(came_in.into_inner(), SESSIONS_MAX as usize, "as many as there is room for");
+        assert!(table.is_empty());
+    }
 }
 
 #[test]

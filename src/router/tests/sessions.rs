@@ -27,7 +27,7 @@ fn poll(table: &Table, generation: Generation) -> Poll<Claimed<&'static str>> {
 }
 
 fn claim(table: &Table, expected: Poll<Claimed<&'static str>>) -> Generation {
-    let (generation, claimed) = table.claim(&id());
+    let (generation, claimed) = table.claim(&id()).expect("room");
     assert_eq!(claimed, expected);
     generation
 }
@@ -41,7 +41,7 @@ fn resumed(session: &'static str) -> Poll<Claimed<&'static str>> {
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.3-2]
 #[test]
 fn a_session_is_new_once_and_then_taken_up() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let first = claim(&table, NEW);
     assert_eq!(table.release("c", first, Some("s")), Released::Parked(first));
     let second = claim(&table, resumed("s"));
@@ -55,7 +55,7 @@ fn a_session_is_new_once_and_then_taken_up() {
 // [MQTT-3.1.4-3]
 #[test]
 fn a_takeover_asks_the_owner_and_gets_the_session_from_it() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let fixture = Fixture::new();
     let client = fixture.client("c");
     let owner = claim(&table, NEW);
@@ -75,7 +75,7 @@ fn a_takeover_asks_the_owner_and_gets_the_session_from_it() {
 
 #[test]
 fn a_session_that_ended_with_its_connection_leaves_the_heir_a_new_one() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let owner = claim(&table, NEW);
     let heir = claim(&table, Poll::Pending);
     assert_eq!(table.release("c", owner, None), Released::Gone);
@@ -86,7 +86,7 @@ fn a_session_that_ended_with_its_connection_leaves_the_heir_a_new_one() {
 
 #[test]
 fn only_the_last_of_several_heirs_inherits() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let owner = claim(&table, NEW);
     let first = claim(&table, Poll::Pending);
     let second = claim(&table, Poll::Pending);
@@ -99,7 +99,7 @@ fn only_the_last_of_several_heirs_inherits() {
 
 #[test]
 fn a_session_that_has_arrived_goes_to_whoever_claims_it_next() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let owner = claim(&table, NEW);
     let first = claim(&table, Poll::Pending);
     table.release("c", owner, Some("s"));
@@ -110,7 +110,7 @@ fn a_session_that_has_arrived_goes_to_whoever_claims_it_next() {
 
 #[test]
 fn an_heir_that_goes_away_leaves_the_session_to_be_parked() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let owner = claim(&table, NEW);
     let heir = claim(&table, Poll::Pending);
     assert!(table.abandon("c", heir).is_none());
@@ -125,7 +125,7 @@ fn an_heir_that_goes_away_leaves_the_session_to_be_parked() {
 
 #[test]
 fn a_claim_after_an_abandoned_one_waits_for_the_owner_too() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let owner = claim(&table, NEW);
     let gone = claim(&table, Poll::Pending);
     assert!(table.abandon("c", gone).is_none());
@@ -136,7 +136,7 @@ fn a_claim_after_an_abandoned_one_waits_for_the_owner_too() {
 
 #[test]
 fn whoever_was_overtaken_before_it_attached_is_told() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let mailbox = Fixture::new().client("c").mailbox;
     let owner = claim(&table, NEW);
     claim(&table, Poll::Pending);
@@ -146,7 +146,7 @@ fn whoever_was_overtaken_before_it_attached_is_told() {
 
 #[test]
 fn a_parked_session_is_only_touched_under_its_generation() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let first = claim(&table, NEW);
     table.release("c", first, Some("s"));
     assert_eq!(table.with_parked("c", first, |session| *session), Some("s"));
@@ -160,8 +160,28 @@ fn a_parked_session_is_only_touched_under_its_generation() {
 }
 
 #[test]
+fn beyond_the_limit_nobody_new_comes_in_and_those_who_have_a_session_may_go_on() {
+    let table = Table::new(2);
+    let new = |client_id: &str| table.claim(&client_id.into()).map(|(generation, _)| generation);
+    let (first, second) = (claim(&table, NEW), new("d").expect("room"));
+    assert_eq!(new("e"), None);
+    assert!(!table.contains("e"));
+    let heir = claim(&table, Poll::Pending);
+    table.release("c", first, Some("s"));
+    assert_eq!((poll(&table, heir), new("e")), (resumed("s"), None));
+    table.release("c", heir, Some("s"));
+    assert_eq!(new("e"), None, "a parked session counts");
+    assert_eq!(table.take_parked("c", heir), Some("s"));
+    assert!(new("e").is_some() && new("f").is_none(), "one place was free");
+    assert_eq!(table.release("d", second, None), Released::Gone);
+    table.release("d", second, None);
+    assert!(new("f").is_some() && new("g").is_none(), "a place is given back once");
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
 fn an_operator_sees_every_slot() {
-    let table = Table::default();
+    let table = Table::new(u32::MAX);
     let client = Fixture::new().client("c");
     let owner = claim(&table, NEW);
     table.attach("c", owner, &client.mailbox, facts());
