@@ -88,7 +88,7 @@ impl Connection {
         if publish.qos > self.settings.maximum_qos {
             return Err(Violation::new(ReasonCode::QoSNotSupported, "QoS above the Maximum QoS")); // [MQTT-3.2.2-11]
         }
-        if publish.retain && !self.settings.retain_available {
+        if publish.retain && !self.has_retained() {
             // [MQTT-3.2.2-14]
             return Err(Violation::new(ReasonCode::RetainNotSupported, "this listener has no retained messages"));
         }
@@ -136,6 +136,23 @@ impl Connection {
         }
         self.send_ack(kind, packet_id, reason_code, reason, out);
         Ok(())
+    }
+
+    /// Whether this connection has retained messages (section 3.2.2.3.5). Without them the client sends none and is sent
+    /// none, whatever other listeners keep; those that its session still waits for wait for another connection.
+    pub fn has_retained(&self) -> bool {
+        self.settings.retain_available
+    }
+
+    /// Whether retained messages are to be sent for a subscription ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]).
+    pub fn wants_retained(&self, options: &SubscribeOptions, existed: bool, shared: bool) -> bool {
+        self.has_retained()
+            && !shared
+            && match options.retain_handling {
+                RetainHandling::SendAtSubscribe => true,
+                RetainHandling::SendIfNew => !existed,
+                RetainHandling::DoNotSend => false,
+            }
     }
 
     /// Sends one delivery. The caller has looked at the window.
@@ -331,16 +348,6 @@ impl Connection {
         let reason_codes: Vec<_> = existed.iter().map(code).collect();
         self.send_suback(PacketType::UnsubAck, request.packet_id, &reason_codes, None, out)
     }
-}
-
-/// Whether retained messages are to be sent for a subscription ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]).
-pub fn wants_retained(options: &SubscribeOptions, existed: bool, shared: bool) -> bool {
-    !shared
-        && match options.retain_handling {
-            RetainHandling::SendAtSubscribe => true,
-            RetainHandling::SendIfNew => !existed,
-            RetainHandling::DoNotSend => false,
-        }
 }
 
 /// Words for the first filter that was refused.

@@ -138,6 +138,9 @@ impl Driver {
     /// more to do.
     fn replay(&mut self, turn: &mut Turn) -> bool {
         let mut any = false;
+        if !self.connection.has_retained() {
+            return any;
+        }
         for _ in 0..REPLAY_PAGES_MAX {
             if turn.out.len() >= TURN_BYTES_MAX || !self.replay_oldest(turn) {
                 break;

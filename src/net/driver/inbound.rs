@@ -11,9 +11,7 @@ use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
 use crate::message::{DropCause, Message};
 use crate::packet::{Decoded, Packet, PacketType, QoS, ReasonCode};
-use crate::protocol::{
-    Action, Output, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest, wants_retained,
-};
+use crate::protocol::{Action, Output, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 use crate::router::{Batch, Outcome};
 use crate::topic::ParsedFilter;
 
@@ -202,7 +200,7 @@ impl Driver {
             Subscribing::Whole => {}
         }
         let subscribed = self.place.shared.router.subscribe(&attached.mailbox, parsed, options, request.id);
-        let replay = wants_retained(&options, subscribed.existed, parsed.share.is_some());
+        let replay = self.connection.wants_retained(&options, subscribed.existed, parsed.share.is_some());
         SubscribeResult::Granted { replay_before: replay.then_some(subscribed.retained_before) }
     }
 

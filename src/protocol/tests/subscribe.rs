@@ -97,10 +97,14 @@ fn the_same_filter_replaces_the_subscription() {
 #[test]
 fn retain_handling_says_when_retained_messages_follow() {
     use RetainHandling::{DoNotSend, SendAtSubscribe, SendIfNew};
+    let here = Script::connected(V5).connection;
+    let without = Settings { retain_available: false, ..settings() };
+    let elsewhere = Script::connected_with(without, connect(V5)).connection;
     for (option, new, again) in [(SendAtSubscribe, true, true), (SendIfNew, true, false), (DoNotSend, false, false)] {
-        assert_eq!(wants_retained(&handling(option), false, false), new, "{option:?}");
-        assert_eq!(wants_retained(&handling(option), true, false), again, "{option:?} once more");
-        assert!(!wants_retained(&handling(option), false, true), "never for a shared subscription");
+        assert_eq!(here.wants_retained(&handling(option), false, false), new, "{option:?}");
+        assert_eq!(here.wants_retained(&handling(option), true, false), again, "{option:?} once more");
+        assert!(!here.wants_retained(&handling(option), false, true), "never for a shared subscription");
+        assert!(!elsewhere.wants_retained(&handling(option), false, false), "never where there are none");
     }
 }
 

@@ -1,5 +1,7 @@
 //! `maximum_qos`, `retain_available`, `protocol_versions`, `check_payload_format`, `response_information`.
 
+use std::num::NonZeroU16;
+
 use midge::packet::{
     Connect, ConnectProperties, Property, ProtocolVersion, Publish, PublishProperties, QoS, Sender, Will,
 };
@@ -76,6 +78,72 @@ async fn retained_messages_are_refused_where_there_are_none() {
     assert_eq!(midge.refuse(Connect { will: retained(), ..v4("c") }).await.to_string(), "CONNACK 3");
     client.subscribe("#", QoS::AtLeastOnce).await;
     client.ping().await;
+}
+
+const ONE_WITHOUT: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+    [[listener]]\nname = \"without\"\naddress = \"127.0.0.2:0\"\nretain_available = false";
+
+/// Retains "1", "2" and "3" in topics below `a`, through the first listener.
+async fn retain_three(midge: &Midge) {
+    let mut writer = midge.join(v5("writer")).await;
+    for (topic, payload) in [("a/1", "1"), ("a/2", "2"), ("a/3", "3")] {
+        writer.offer(Publish { retain: true, ..message(topic, payload) }).await;
+    }
+}
+
+// Section 3.2.2.3.5
+#[tokio::test]
+async fn what_other_listeners_retain_is_not_sent_where_there_are_no_retained_messages() {
+    let midge = Midge::start(ONE_WITHOUT).await;
+    retain_three(&midge).await;
+    let mut writer = midge.join(v5("writer")).await;
+    for connect in [v3("reader"), v4("reader"), v5("reader")] {
+        let mut reader = midge.door(1).join(connect).await;
+        for filter in ["a/+", "a/+", "$SYS/#"] {
+            reader.subscribe(filter, QoS::AtLeastOnce).await;
+            reader.ping().await;
+        }
+        // New ones come as they are published.
+        writer.offer(Publish { retain: true, ..message("a/1", "new") }).await;
+        let delivery = reader.expect("PUBLISH q1 a/1 'new'").await;
+        reader.acknowledge(&delivery).await;
+        reader.leave().await;
+    }
+    assert_eq!(midge.broker.counts().retained_sent, 0);
+    let mut reader = midge.join(v5("reader")).await;
+    reader.subscribe("a/2", QoS::AtLeastOnce).await;
+    reader.expect("PUBLISH q1 retain a/2 '2'").await;
+}
+
+#[tokio::test]
+async fn retained_messages_that_a_session_still_waits_for_wait_for_a_listener_that_has_them() {
+    let midge = Midge::start(ONE_WITHOUT).await;
+    retain_three(&midge).await;
+    let slow = || {
+        let properties = ConnectProperties {
+            session_expiry_interval: Some(1000),
+            receive_maximum: NonZeroU16::new(1),
+            ..Default::default()
+        };
+        Connect { clean_start: false, properties, ..v5("reader") }
+    };
+    let mut reader = midge.join(slow()).await;
+    reader.subscribe("a/+", QoS::AtLeastOnce).await;
+    reader.expect("PUBLISH q1 retain a/1 '1'").await;
+    reader.leave().await;
+    let mut reader = midge.door(1).join(slow()).await;
+    // This one has been sent before.
+    let delivery = reader.expect("PUBLISH q1 dup retain a/1 '1'").await;
+    reader.acknowledge(&delivery).await;
+    reader.ping().await;
+    reader.ping().await;
+    reader.leave().await;
+    let mut reader = midge.join(slow()).await;
+    for expected in ["PUBLISH q1 retain a/2 '2'", "PUBLISH q1 retain a/3 '3'"] {
+        let delivery = reader.expect(expected).await;
+        reader.acknowledge(&delivery).await;
+    }
+    reader.ping().await;
 }
 
 #[tokio::test]
