@@ -165,7 +165,8 @@ impl Message {
         self.header().publisher
     }
 
-    /// `$SYS`: a bounded set of topics, kept nowhere but in memory, that no client may write.
+    /// By its publisher. The broker publishes below `$SYS` alone: a bounded set of topics, kept nowhere but in memory, that
+    /// no client may write.
     pub fn is_brokers_own(&self) -> bool {
         self.publisher() == PublisherId::BROKER
     }

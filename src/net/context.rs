@@ -66,7 +66,7 @@ impl Access {
 
     /// `$SYS` is the broker's own, whatever the authorizer says.
     pub(super) fn may_publish(&self, identity: &Identity, message: &Message) -> bool {
-        !is_brokers_own(message.topic_bytes())
+        !is_sys_topic(message.topic_bytes())
             && (self.authorizer.allows_everything() || self.authorizer.may_publish(identity, message.topic()))
     }
 }
@@ -106,7 +106,8 @@ impl Clients {
     }
 }
 
-fn is_brokers_own(topic: &[u8]) -> bool {
+/// By its topic, whoever publishes: [`Message::is_brokers_own`] looks at the publisher.
+fn is_sys_topic(topic: &[u8]) -> bool {
     topic.strip_prefix(b"$SYS").is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
