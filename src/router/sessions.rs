@@ -51,6 +51,7 @@ pub enum Claimed<S> {
 }
 
 pub struct SessionTable<S> {
+    /// By client id and nothing else ([MQTT-3.1.3-2]).
     slots: DashMap<Arc<str>, Slot<S>, foldhash::fast::RandomState>,
     generations: AtomicU64,
 }
@@ -199,7 +200,8 @@ impl<S> SessionTable<S> {
         }
     }
 
-    /// Takes a parked session out, if it is still the one of that generation.
+    /// Takes a parked session out, if it is still the one of that generation. Never one that a connection has
+    /// ([MQTT-4.1.0-1]).
     pub fn take_parked(&self, client_id: &str, generation: Generation) -> Option<S> {
         let (_, slot) = self
             .slots

@@ -95,7 +95,7 @@ impl Driver {
     fn refused(&self, refusal: &Refusal, turn: &mut Turn) -> End {
         tracing::info!(peer = &*self.peer.name, reason = refusal.reason, "authentication refused");
         turn.batch.counts.authentication_failures += 1;
-        End::Closed(Violation::new(refusal.reason_code, refusal.reason_string()))
+        End::Closed(Violation::new(refusal.reason_code, refusal.reason_string())) // [MQTT-4.12.0-4]
     }
 
     pub(super) fn poll_stage(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
@@ -241,6 +241,7 @@ impl Driver {
     /// A session that another connection has left: taken up, or ended if this one does not go on with it.
     fn resume(&mut self, mut parked: Box<Parked>, turn: &mut Turn) -> Option<Box<Parked>> {
         self.place.shared.forget_deadlines(&mut parked);
+        // [MQTT-3.1.4-4]
         if !self.connection.resumes(&parked.session) {
             self.place.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
             return None;
