@@ -318,7 +318,7 @@ impl Connection {
                 None => {
                     self.state = State::Authenticating(request);
                     let what = "this listener takes the user name as client id, and there is none";
-                    return Err(Violation::new(ReasonCode::ClientIdentifierNotValid, what));
+                    return Err(Violation::new(ReasonCode::ClientIdentifierNotValid, what)); // [MQTT-3.1.3-8]
                 }
             }
         }

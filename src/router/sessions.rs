@@ -275,7 +275,7 @@ impl<S> Slot<S> {
             State::Live => {
                 self.state = State::Moving { owner: previous, arrived: None, waker: None, has_heir: true };
                 if let Some(mailbox) = &self.mailbox {
-                    mailbox.signal(Control::Takeover);
+                    mailbox.signal(Control::Takeover); // [MQTT-3.1.4-3]
                 }
                 Poll::Pending
             }

@@ -99,14 +99,14 @@ fn packets_behind_a_refused_connect_are_ignored(case: &Case) {
     witness.expect_nothing();
 }
 
-// [MQTT-3.1.4-2]: before [MQTT-3.1.4-3].
+// [MQTT-3.1.4-2]: before anything is taken over.
 fn refused_connect_takes_nothing_over(case: &Case) {
     let mut client = enter(case, "both");
     refused(case, &case.connect("both").user_name("both").password("wrong"));
     client.ping();
 }
 
-// [MQTT-3.1.4-2]: before [MQTT-3.1.4-4].
+// [MQTT-3.1.4-2]: before Clean Start is looked at.
 fn refused_connect_leaves_the_session_alone(case: &Case) {
     let mut client = enter_with(case, "both", case.connect("both").lasting());
     client.subscribe(case.topic("t/x"), 1);

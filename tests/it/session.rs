@@ -96,7 +96,7 @@ fn session_is_resumed(case: &Case) {
     }
 }
 
-// [MQTT-3.1.2-4]
+// [MQTT-3.1.2-4] [MQTT-3.1.4-4]
 fn clean_start_discards_the_session(case: &Case) {
     subscribed(case).leave();
     case.accepted(case.connect("away")).0.leave();
@@ -496,7 +496,7 @@ fn message_expiry_counts_down_while_the_session_is_away(case: &Case) {
     assert!(matches!(expiry, Some(580..=598)), "{expiry:?}");
 }
 
-// [MQTT-3.1.4-3]
+// [MQTT-3.1.4-3] [MQTT-3.14.4-1] [MQTT-3.14.4-2] [MQTT-4.13.2-1]
 fn takeover_tells_the_old_connection(case: &Case) {
     let mut old = case.client("a");
     let mut new = case.client("a");

@@ -32,7 +32,7 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every citation in src/ and tests/, by file and line.
+/// Every citation in src/ and tests/, by file in the order of their lines.
 pub fn citations() -> Vec<Citation> {
     let sources = sources();
     let test_modules: HashSet<String> = sources.iter().flat_map(Source::test_modules).collect();
@@ -97,6 +97,7 @@ impl Source {
             if line == "#[cfg(test)]" {
                 is_test = true;
             }
+            self.check_form(line);
             for statement in statements_in(line) {
                 let (role, names) = if is_test { self.shown_by(index) } else { self.enforced_in(index) };
                 found.push(Citation { statement, role, path: self.path.clone(), names });
@@ -107,6 +108,18 @@ impl Source {
             }
         }
         found
+    }
+
+    /// Whoever searches for `[MQTT-3.3.2-16]` finds all there is: no range hides it, and only rows do without brackets.
+    fn check_form(&self, line: &str) {
+        assert!(!line.contains("] to [MQTT-"), "{}: write the ids out: {line}", self.path);
+        let bracketed = line.matches("[MQTT-").count();
+        let is_row = self.is_packet_table() && bracketed == 0;
+        assert!(is_row || line.matches("MQTT-").count() == bracketed, "{}: an id without brackets: {line}", self.path);
+    }
+
+    fn is_packet_table(&self) -> bool {
+        self.path.starts_with("src/packet/tests/cases/")
     }
 
     fn enforced_in(&self, index: usize) -> (Role, Vec<String>) {
@@ -137,7 +150,7 @@ impl Source {
         }
         let Some(header) = self.header_for(index) else { return (Role::Mentioned, Vec::new()) };
         let name = name_of(&self.lines[header]).unwrap_or_default();
-        let is_row = self.path.starts_with("src/packet/tests/cases/") && !line.starts_with("//");
+        let is_row = self.is_packet_table() && !line.starts_with("//");
         if is_row || self.is_test(header) || self.is_case(name) {
             return (Role::Shown, vec![name.to_owned()]);
         }
