@@ -73,6 +73,7 @@ table! { malformed:
     topic_name_with_lone_continuation_byte: V3 V4 V5 => |case| publish(case, CONTINUATION);
     topic_name_beyond_unicode: V3 V4 V5 => |case| publish(case, BEYOND);
     topic_name_with_byte_ff: V3 V4 V5 => |case| publish(case, LATIN_1);
+    // [MQTT-4.7.3-2]
     topic_name_with_null: V3 V4 V5 => |case| publish(case, NULL);
     // [MQTT-3.8.3-1]
     topic_filter_with_overlong_utf8: V3 V4 V5 => |case| subscribe(case, OVERLONG);
@@ -81,6 +82,7 @@ table! { malformed:
     topic_filter_with_lone_continuation_byte: V3 V4 V5 => |case| subscribe(case, CONTINUATION);
     topic_filter_beyond_unicode: V3 V4 V5 => |case| subscribe(case, BEYOND);
     topic_filter_with_byte_ff: V3 V4 V5 => |case| subscribe(case, LATIN_1);
+    // [MQTT-4.7.3-2]
     topic_filter_with_null: V3 V4 V5 => |case| subscribe(case, NULL);
     // [MQTT-3.10.3-1]
     unsubscribe_filter_with_overlong_utf8: V3 V4 V5 => |case| unsubscribe(case, OVERLONG);

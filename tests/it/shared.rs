@@ -404,7 +404,7 @@ fn share_name_may_be_any_characters(case: &Case) {
     }
 }
 
-// [MQTT-3.8.4-3] speaks of non-shared subscriptions; twice the same is still one member.
+// Section 3.8.4 speaks of non-shared subscriptions; twice the same is still one member.
 fn repeated_subscription_is_one_membership(case: &Case) {
     let mut client = member(case, "a");
     client.subscribe(shared(case, "g", "t"), 1);
