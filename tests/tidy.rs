@@ -54,9 +54,18 @@ impl Source {
         rest.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// Without comments and without the tests at its end.
+    /// Without comments and without what is for tests only.
     fn code(&self) -> String {
-        let lines = self.text.lines().take_while(|line| *line != "#[cfg(test)]" && *line != "#![cfg(test)]");
+        let mut is_test = false;
+        let is_code = |line: &&str| {
+            is_test |= *line == "#[cfg(test)]";
+            // rustfmt ends an item that has more than one line with a bracket at the margin.
+            let ends = line.starts_with('}') || line.ends_with(';') && !line.starts_with(' ');
+            let was_test = is_test;
+            is_test &= !ends;
+            !was_test
+        };
+        let lines = self.text.lines().filter(is_code);
         lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
     }
 

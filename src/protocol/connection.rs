@@ -252,7 +252,8 @@ impl Connection {
         let Some(outbound) = self.outbound() else { return Ok(Action::None) };
         match outbound.on_pubrec(ack.packet_id, ack.reason_code.is_error()) {
             Acked::Release => {
-                out.ack(PacketType::PubRel, ack.packet_id, ReasonCode::Success, version); // [MQTT-4.3.3-4], [MQTT-2.2.1-5]
+                // [MQTT-4.3.3-4], [MQTT-2.2.1-5]
+                out.ack(PacketType::PubRel, ack.packet_id, ReasonCode::Success, version);
                 Ok(Action::None)
             }
             Acked::Unknown if ack.reason_code.is_error() => Ok(Action::None),

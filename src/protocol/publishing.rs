@@ -172,7 +172,8 @@ impl Connection {
     }
 
     /// After a reconnect: sends again what was not acknowledged ([MQTT-4.4.0-1]), at most `bytes_max` at a time; what
-    /// has expired since as well, for it has been sent before ([MQTT-4.3.3-7]). Returns how many PUBLISH packets, and those that had to be given up.
+    /// has expired since as well, for it has been sent before ([MQTT-4.3.3-7]). Returns how many PUBLISH packets, and
+    /// those that had to be given up.
     pub fn resend(&mut self, now: BrokerTime, bytes_max: usize, out: &mut Output) -> (u64, Vec<Delivery>) {
         let (mut publishes, mut given_up) = (0, Vec::new());
         while out.len() < bytes_max {

@@ -100,7 +100,8 @@ impl Driver {
                 Ok(Decoded::Packet { packet, len }) => {
                     rest = &rest[len..];
                     turn.batch.counts.packets_received += 1;
-                    // Its answer is in the output before the next is looked at: [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4]
+                    // Its answer is in the output before the next is looked at:
+                    // [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4]
                     self.handle_packet(packet, turn)?;
                 }
                 Err(error) => {
