@@ -64,6 +64,8 @@
 //! - Every queue has a limit, and what goes beyond it is counted with its cause. Every task is awaited at shutdown.
 //! - Bytes of a peer neither panic nor take memory without a limit.
 //! - The three versions are one program with one packet model; where they differ, the code cites the standard.
+//!
+//! A rule of the standard carries its id where the code keeps it; `tests/statements/table.md` is the list.
 
 #![forbid(unsafe_code)]
 

@@ -29,7 +29,7 @@ pub(super) fn intersection(a: &str, b: &str) -> Option<String> {
             _ => return None,
         }
     }
-    // "+" and "/#" would share the empty topic, which is none ([MQTT-4.7.3-1]).
+    // "+" and "/#" would share the empty topic, which is none (section 4.7.3).
     Some(levels.join("/")).filter(|common| !common.is_empty())
 }
 
@@ -43,7 +43,7 @@ pub(super) fn is_covered<'f>(filter: &str, others: impl Iterator<Item = &'f str>
     hardest_topics(filter, depth).all(|topic| others.clone().any(|other| filter_matches(other, &topic)))
 }
 
-/// What no well-formed filter has as a level ([MQTT-1.5.4-2]).
+/// What no well-formed filter has as a level (section 1.5.4).
 const UNNAMED_LEVEL: &str = "\0";
 
 /// Of each length that filters of at most `depth` levels can tell apart, the topic of `filter` that is hardest to match.
@@ -58,7 +58,7 @@ fn hardest_topics(filter: &str, depth: usize) -> impl Iterator<Item = String> {
         levels.resize(fixed.len() + more, UNNAMED_LEVEL);
         levels.join("/")
     });
-    topics.filter(|topic| !topic.is_empty()) // [MQTT-4.7.3-1]
+    topics.filter(|topic| !topic.is_empty()) // Section 4.7.3
 }
 
 fn named(level: &str) -> &str {

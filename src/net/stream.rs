@@ -26,7 +26,7 @@ pub(super) enum Secured {
     Tls(Box<TlsStream<Metered>>),
 }
 
-/// What the driver reads from and writes to.
+/// What the driver reads from and writes to: ordered, lossless bytes in both directions ([MQTT-4.2-1]).
 pub(super) enum Stream {
     Bare(Secured),
     WebSocket(Box<WebSocket<Secured>>),

@@ -62,7 +62,7 @@ impl<'a> ConnAck<'a> {
     }
 
     pub(super) fn write(&self, version: ProtocolVersion, out: &mut impl Sink) {
-        out.put_u8(u8::from(self.session_present));
+        out.put_u8(u8::from(self.session_present)); // [MQTT-3.2.2-1]
         if version == ProtocolVersion::V5 {
             out.put_u8(self.reason_code as u8);
             self.properties.write_property_block(out);

@@ -120,6 +120,7 @@ impl Decoder {
     fn check_size(&self, len: usize) -> Read<()> {
         let size = u32::try_from(len).unwrap_or(u32::MAX);
         if size > self.maximum_packet_size {
+            // [MQTT-3.2.2-15]
             let kind = DecodeErrorKind::PacketTooLarge { size, maximum: self.maximum_packet_size };
             return Err(DecodeError::at(kind, 1));
         }

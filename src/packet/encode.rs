@@ -26,7 +26,7 @@ impl Packet<'_> {
         let packet_type = self.packet_type();
         let flags = match self {
             Packet::Publish(publish) => publish::flags(publish.dup, publish.qos, publish.retain),
-            _ => packet_type.flags(),
+            _ => packet_type.flags(), // [MQTT-2.1.3-1]
         };
         (packet_type as u8) << 4 | flags
     }

@@ -50,7 +50,7 @@ pub(super) fn encode(value: u32) -> ([u8; 4], usize) {
 mod tests {
     use super::*;
 
-    // MQTT-1.5.5-1
+    // [MQTT-1.5.5-1]
     #[test]
     fn every_length_takes_the_fewest_bytes_and_comes_back() {
         for (value, len_expected) in
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    // MQTT-1.5.5-1
+    // [MQTT-1.5.5-1]
     #[test]
     fn a_longer_form_than_needed_is_refused() {
         for bytes in [&[0x80, 0x00][..], &[0x81, 0x00], &[0xFF, 0x80, 0x00], &[0x80, 0x80, 0x80, 0x00]] {

@@ -105,7 +105,7 @@ fn check_client_id(connect: &Connect<'_>) -> Result<(), Violation> {
     };
     if connect.client_id.is_empty() && !may_be_empty {
         return Err(Violation::new(
-            ReasonCode::ClientIdentifierNotValid,
+            ReasonCode::ClientIdentifierNotValid, // [MQTT-3.1.3-8]
             "the client id is empty, which needs clean session and MQTT 3.1.1 or later",
         ));
     }

@@ -46,6 +46,7 @@ pub struct Connection {
     pub(super) outbound_aliases: OutboundAliases,
     /// What messages from this client carry.
     pub(super) publisher: PublisherId,
+    /// Once connected, here until the connection lets go of it as a whole ([MQTT-4.1.0-1]).
     pub(super) session: Option<Session>,
 }
 
@@ -70,7 +71,7 @@ impl Connection {
             maximum_packet_size: u32::MAX,
             asked_no_expiry: false,
             authentication_method: None,
-            inbound_aliases: InboundAliases::default(),
+            inbound_aliases: InboundAliases::default(), // [MQTT-3.3.2-7]
             outbound_aliases: OutboundAliases::default(),
             publisher: PublisherId::default(),
             session: None,
@@ -204,6 +205,7 @@ impl Connection {
         }
     }
 
+    /// Looks at no window: what is in flight to the client delays no answer ([MQTT-4.9.0-3]).
     fn handle_connected(&mut self, now: BrokerTime, packet: Packet<'_>, out: &mut Output) -> Result<Action, Violation> {
         match packet {
             Packet::Publish(publish) => self.handle_publish(now, &publish, out),
@@ -250,7 +252,8 @@ impl Connection {
         let Some(outbound) = self.outbound() else { return Ok(Action::None) };
         match outbound.on_pubrec(ack.packet_id, ack.reason_code.is_error()) {
             Acked::Release => {
-                out.ack(PacketType::PubRel, ack.packet_id, ReasonCode::Success, version); // [MQTT-4.3.3-4]
+                // [MQTT-4.3.3-4], [MQTT-2.2.1-5]
+                out.ack(PacketType::PubRel, ack.packet_id, ReasonCode::Success, version);
                 Ok(Action::None)
             }
             Acked::Unknown if ack.reason_code.is_error() => Ok(Action::None),
@@ -265,7 +268,7 @@ impl Connection {
     fn handle_pubrel(&mut self, ack: &Ack<'_>, out: &mut Output) -> Result<Action, Violation> {
         let known = self.session.as_mut().is_some_and(|session| session.inbound.release(ack.packet_id));
         let reason_code = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
-        out.ack(PacketType::PubComp, ack.packet_id, reason_code, self.version); // [MQTT-4.3.3-11]
+        out.ack(PacketType::PubComp, ack.packet_id, reason_code, self.version); // [MQTT-4.3.3-11], [MQTT-2.2.1-5]
         Ok(Action::None)
     }
 
@@ -316,7 +319,7 @@ impl Connection {
                 None => {
                     self.state = State::Authenticating(request);
                     let what = "this listener takes the user name as client id, and there is none";
-                    return Err(Violation::new(ReasonCode::ClientIdentifierNotValid, what));
+                    return Err(Violation::new(ReasonCode::ClientIdentifierNotValid, what)); // [MQTT-3.1.3-8]
                 }
             }
         }
@@ -336,6 +339,7 @@ impl Connection {
             State::Authenticating(request) => request.authentication_method.as_deref(),
             _ => self.authentication_method.as_deref(),
         };
+        // No Reason String and no User Property that could make it too large: [MQTT-3.15.2-2], [MQTT-3.15.2-3]
         let auth = Auth { reason_code, authentication_method: method, authentication_data: data, ..Auth::default() };
         self.send(&Packet::Auth(auth), out)
     }
@@ -356,19 +360,23 @@ impl Connection {
         authentication_data: Option<&[u8]>,
         out: &mut Output,
     ) -> Result<(), Violation> {
+        // The state is left for good, unless nothing could be sent: there is no second CONNACK ([MQTT-3.2.0-2]).
         let State::AwaitSession(mut request) = std::mem::replace(&mut self.state, State::Connected) else {
             return Ok(());
         };
         let session_present = resumed.is_some(); // [MQTT-3.2.2-2], [MQTT-3.2.2-3]
         let mount_point = &self.settings.mount_point;
+        // [MQTT-3.1.2-5], [MQTT-3.1.2-6]
         let mut session = resumed.unwrap_or_else(|| Session::new(Arc::clone(&request.client_id), mount_point));
         session.expiry_interval = request.session_expiry_interval;
         session.outbound.connect(request.receive_maximum.get());
         session.inbound.connect();
         self.bridge = request.bridge;
         self.asked_no_expiry = request.asked_session_expiry_interval == 0;
-        self.outbound_aliases = OutboundAliases::new(request.topic_alias_maximum);
+        self.outbound_aliases = OutboundAliases::new(request.topic_alias_maximum); // [MQTT-3.3.2-7]
+        // [MQTT-3.1.2-21], [MQTT-3.2.2-21]: held to the one that it is told.
         self.keep_alive = KeepAlive::new(request.granted_keep_alive(&self.settings), now);
+        // Nothing but AUTH goes out before there is a session to send from ([MQTT-3.2.0-1]).
         let sent = self.send_connack(&request, session_present, authentication_data, out);
         if sent.is_ok() {
             session.will = request.will.take(); // [MQTT-3.1.2-7]
@@ -395,6 +403,7 @@ impl Connection {
 
     /// Ends the connection and says why, if the state and version have a way to ([MQTT-4.13.1-1], [MQTT-4.13.2-1]).
     pub fn close(&mut self, violation: &Violation, out: &mut Output) {
+        // A closed connection says nothing more ([MQTT-3.14.4-1]).
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Authenticating(_) | State::AwaitSession(_) => self.send_refusal(violation, out),
             State::Connected if self.version == ProtocolVersion::V5 => self.send_disconnect(violation, out),
@@ -434,7 +443,7 @@ impl Connection {
     }
 
     fn send_disconnect(&self, violation: &Violation, out: &mut Output) {
-        // [MQTT-3.14.2-1]
+        // [MQTT-3.14.2-1], and no Session Expiry Interval ever: [MQTT-3.14.2-2]
         let reason_code = match violation.reason_code {
             code if code.belongs_to(PacketType::Disconnect, Sender::Server) => code,
             _ => ReasonCode::UnspecifiedError,
@@ -460,8 +469,9 @@ impl Connection {
     }
 
     /// The reason string goes where problem information is wanted and the packet stays within the client's maximum
-    /// ([MQTT-3.2.2-19], [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.9.2-1], [MQTT-3.14.2-3]). False when the packet is too
-    /// large without it too.
+    /// ([MQTT-3.2.2-19], [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.9.2-1], [MQTT-3.14.2-3]). User properties, which must
+    /// do so too, the broker has none for these packets ([MQTT-3.2.2-20], [MQTT-3.4.2-3], [MQTT-3.5.2-3],
+    /// [MQTT-3.9.2-2], [MQTT-3.14.2-4]). False when the packet is too large without it too.
     pub(super) fn send_with_reason(&self, with: &Packet<'_>, without: &Packet<'_>, out: &mut Output) -> bool {
         let packet = if self.problem_information && self.fits(with) { with } else { without };
         let fits = self.fits(packet);

@@ -41,6 +41,7 @@ impl Inbound {
 
     /// `open_max` is `None` in 3.x, which has no Receive Maximum.
     pub(super) fn begin(&mut self, qos: QoS, packet_id: PacketId, open_max: Option<u16>) -> Begun {
+        // Ids of QoS 1 are never remembered ([MQTT-4.3.2-5]).
         let known = if qos == QoS::ExactlyOnce { self.find(packet_id).ok() } else { None };
         let known = known.map(|index| &mut self.received[index].1);
         if known.as_ref().is_some_and(|here| **here) {

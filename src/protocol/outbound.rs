@@ -34,9 +34,9 @@ pub(super) struct Outbound {
 #[derive(Debug)]
 enum Slot {
     Done,
-    /// PUBLISH sent, waiting for PUBACK or PUBREC.
+    /// PUBLISH sent, waiting for PUBACK or PUBREC ([MQTT-4.3.2-3], [MQTT-4.3.3-3]).
     Sent(Delivery),
-    /// PUBREL sent, waiting for PUBCOMP. The message is the client's ([MQTT-4.3.3-6]).
+    /// PUBREL sent, waiting for PUBCOMP ([MQTT-4.3.3-5]). The message is the client's ([MQTT-4.3.3-6]).
     Released,
 }
 

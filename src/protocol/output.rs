@@ -50,6 +50,8 @@ impl Output {
         self.packets += 1;
     }
 
+    /// No Reason String and no User Property, so there is none that could make it too large ([MQTT-3.6.2-2],
+    /// [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3]).
     pub(super) fn ack(
         &mut self,
         kind: PacketType,

@@ -123,11 +123,12 @@ impl Connection {
             Routed::Refused(why) => (ReasonCode::QuotaExceeded, Some(why)),
         };
         let Some(packet_id) = reply.packet_id else { return Ok(()) };
+        // [MQTT-3.3.4-1], [MQTT-2.2.1-5]
         let kind = match reply.qos {
             QoS::ExactlyOnce => PacketType::PubRec, // [MQTT-4.3.3-8]
             _ => PacketType::PubAck,                // [MQTT-4.3.2-4]
         };
-        // [MQTT-4.3.3-9]: an id that was refused is not remembered.
+        // [MQTT-4.3.3-9]: an id that was refused is not remembered. [MQTT-4.3.3-13]: one whose message expires is.
         if reply.qos == QoS::ExactlyOnce
             && !reason_code.is_error()
             && let Some(session) = &mut self.session
@@ -144,14 +145,14 @@ impl Connection {
         self.settings.retain_available
     }
 
-    /// Whether retained messages are to be sent for a subscription ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]).
+    /// Whether retained messages are to be sent for a subscription.
     pub fn wants_retained(&self, options: &SubscribeOptions, existed: bool, shared: bool) -> bool {
         self.has_retained()
             && !shared
             && match options.retain_handling {
-                RetainHandling::SendAtSubscribe => true,
-                RetainHandling::SendIfNew => !existed,
-                RetainHandling::DoNotSend => false,
+                RetainHandling::SendAtSubscribe => true, // [MQTT-3.3.1-9]
+                RetainHandling::SendIfNew => !existed,   // [MQTT-3.3.1-10]
+                RetainHandling::DoNotSend => false,      // [MQTT-3.3.1-11]
             }
     }
 
@@ -161,7 +162,10 @@ impl Connection {
             return Delivered::Dropped(DropCause::Expired); // [MQTT-3.3.2-5]
         }
         let Some(session) = &mut self.session else { return Delivered::Dropped(DropCause::SessionEnded) };
+        // [MQTT-2.2.1-2], [MQTT-2.2.1-4]
         let packet_id = (delivery.qos != QoS::AtMostOnce).then(|| session.outbound.next_packet_id());
+        // The first time is without DUP, and QoS 0 has no second: [MQTT-4.3.1-1], [MQTT-4.3.2-2], [MQTT-4.3.3-2],
+        // [MQTT-3.3.1-2]
         if let Err(cause) = self.write_publish(now, &delivery, packet_id, false, out) {
             return Delivered::Dropped(cause);
         }
@@ -184,8 +188,9 @@ impl Connection {
         self.session.as_ref().map_or(0, |session| session.outbound.window_free())
     }
 
-    /// After a reconnect: sends again what was not acknowledged ([MQTT-4.4.0-1]), at most `bytes_max` at a time.
-    /// Returns how many PUBLISH packets, and why others had to be given up.
+    /// After a reconnect: sends again what was not acknowledged ([MQTT-4.4.0-1]), at most `bytes_max` at a time; what
+    /// has expired since as well, for it has been sent before ([MQTT-4.3.3-7]). Returns how many PUBLISH packets, and
+    /// why others had to be given up.
     pub fn resend(&mut self, now: BrokerTime, bytes_max: usize, out: &mut Output) -> (u64, Vec<DropCause>) {
         let (mut publishes, mut given_up) = (0, Vec::new());
         while out.len() < bytes_max {
@@ -231,7 +236,8 @@ impl Connection {
             topic_alias: None,
             message_expiry_interval: message.remaining_expiry(now).map(|secs| secs.max(1)), // [MQTT-3.3.2-6]
             subscription_ids: delivery.subscription_ids.as_slice(), // [MQTT-3.3.4-3], [MQTT-3.3.4-4]
-            forward: message.forward(), // [MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-20]
+            // [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-18], [MQTT-3.3.2-20]
+            forward: message.forward(),
             payload_len: message.payload().len(),
         };
         let alias = self.outbound_aliases.choose(topic);
@@ -282,7 +288,8 @@ impl Connection {
         }))
     }
 
-    /// The answer to [`Action::Subscribe`], one result a filter in their order ([MQTT-3.9.3-1], [MQTT-3.8.4-6]).
+    /// The answer to [`Action::Subscribe`], one result a filter in their order ([MQTT-3.9.3-1], [MQTT-3.8.4-6]), as if
+    /// each had come alone, but for the one SUBACK ([MQTT-3.8.4-5]).
     pub fn on_subscribed(
         &mut self,
         request: &SubscribeRequest,
@@ -303,6 +310,7 @@ impl Connection {
             });
         }
         let reason = reason_codes.iter().find_map(|code| refusal(*code));
+        // [MQTT-3.8.4-1]
         self.send_suback(PacketType::SubAck, request.packet_id, &reason_codes, reason, out)
     }
 
@@ -310,7 +318,7 @@ impl Connection {
     fn send_suback(
         &self,
         kind: PacketType,
-        packet_id: PacketId, // [MQTT-3.8.4-2], [MQTT-3.10.4-5]
+        packet_id: PacketId, // [MQTT-3.8.4-2], [MQTT-3.10.4-5], [MQTT-2.2.1-6]
         reason_codes: &[ReasonCode],
         reason_string: Option<&str>,
         out: &mut Output,
@@ -331,7 +339,8 @@ impl Connection {
         Ok(Action::Unsubscribe(UnsubscribeRequest { packet_id: unsubscribe.packet_id, filters }))
     }
 
-    /// The answer to [`Action::Unsubscribe`]: whether each filter was subscribed ([MQTT-3.11.3-1], [MQTT-3.10.4-5]).
+    /// The answer to [`Action::Unsubscribe`]: whether each filter was subscribed ([MQTT-3.11.3-1], [MQTT-3.10.4-5]), as
+    /// if each had come alone, but for the one UNSUBACK ([MQTT-3.10.4-6]).
     pub fn on_unsubscribed(
         &mut self,
         request: &UnsubscribeRequest,
@@ -346,6 +355,7 @@ impl Connection {
             false => ReasonCode::NoSubscriptionExisted,
         };
         let reason_codes: Vec<_> = existed.iter().map(code).collect();
+        // [MQTT-3.10.4-4]; with nothing in it that could be left out: [MQTT-3.11.2-1], [MQTT-3.11.2-2]
         self.send_suback(PacketType::UnsubAck, request.packet_id, &reason_codes, None, out)
     }
 }

@@ -99,7 +99,8 @@ impl Session {
         });
     }
 
-    /// Forgets subscriptions and what retained messages were still to be sent for them.
+    /// Forgets subscriptions and what retained messages were still to be sent for them. What is in flight stays
+    /// ([MQTT-3.10.4-3]).
     pub(super) fn unsubscribe<'a>(&mut self, filters: impl Iterator<Item = &'a str>) {
         let gone: HashSet<&str, foldhash::fast::RandomState> =
             filters.filter(|filter| self.subscriptions.swap_remove(*filter).is_some()).collect();

@@ -28,7 +28,7 @@ impl InboundAliases {
                 format!("topic alias {alias} is above the Topic Alias Maximum {maximum}"),
             ));
         }
-        let index = usize::from(alias) - 1;
+        let index = usize::from(alias) - 1; // [MQTT-3.3.2-12]
         if topic.is_empty() {
             return self.topics.get(index).and_then(Option::as_deref).ok_or_else(|| {
                 Violation::new(

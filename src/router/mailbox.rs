@@ -225,7 +225,8 @@ impl Mailbox {
         inner.control = None;
     }
 
-    /// The driver has let go. Returns unsent copies of shared subscriptions: others may take them.
+    /// The driver has let go. Returns unsent copies of shared subscriptions: others may take them. Those that were sent
+    /// are in flight in the session, and stay its own ([MQTT-4.8.2-4]).
     pub fn detach(&self, inflight: u32, batch: &mut Batch) -> Vec<Delivery> {
         let mut inner = self.inner.lock();
         inner.online = false;
@@ -271,7 +272,7 @@ impl Mailbox {
             return Pushed::Dropped(DropCause::Offline);
         }
         if inner.has_room(&delivery) || inner.make_room(&delivery, &self.client_id, batch) {
-            inner.append(delivery, batch);
+            inner.append(delivery, batch); // [MQTT-4.5.0-1]
             return Pushed::Queued;
         }
         Pushed::Full
@@ -487,7 +488,7 @@ impl Inner {
         self.bytes += delivery.message.size() as u64;
         self.earliest_expiry = self.earliest_expiry.min(delivery.message.expires_at());
         self.queued_acked += u32::from(delivery.qos != QoS::AtMostOnce);
-        self.queue.push_back(delivery);
+        self.queue.push_back(delivery); // [MQTT-4.6.0-5], [MQTT-4.6.0-6]
         if !self.is_stuck
             && let Some(waker) = self.waker.take()
         {

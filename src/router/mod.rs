@@ -132,7 +132,7 @@ impl Router {
     }
 
     fn route(&self, message: &Message, batch: &mut Batch) -> Outcome {
-        let matches = self.subscriptions.matches(message.topic(), &mut batch.matches);
+        let matches = self.subscriptions.matches(message.topic(), &mut batch.matches); // [MQTT-3.3.2-3]
         let reserves = matches.may_refuse && may_be_refused(message);
         if reserves && !reserve_all(&matches, message, batch) {
             batch.counts.matched += matches.copies();

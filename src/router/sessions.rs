@@ -51,6 +51,7 @@ pub enum Claimed<S> {
 }
 
 pub struct SessionTable<S> {
+    /// By client id and nothing else ([MQTT-3.1.3-2]).
     slots: DashMap<Arc<str>, Slot<S>, foldhash::fast::RandomState>,
     /// At least as many as there are slots: raised before one is made, lowered after one has gone.
     sessions: AtomicU32,
@@ -216,7 +217,8 @@ impl<S> SessionTable<S> {
         }
     }
 
-    /// Takes a parked session out, if it is still the one of that generation.
+    /// Takes a parked session out, if it is still the one of that generation. Never one that a connection has
+    /// ([MQTT-4.1.0-1]).
     pub fn take_parked(&self, client_id: &str, generation: Generation) -> Option<S> {
         let (_, slot) = self
             .slots
@@ -291,7 +293,7 @@ impl<S> Slot<S> {
             State::Live => {
                 self.state = State::Moving { owner: previous, arrived: None, waker: None, has_heir: true };
                 if let Some(mailbox) = &self.mailbox {
-                    mailbox.signal(Control::Takeover);
+                    mailbox.signal(Control::Takeover); // [MQTT-3.1.4-3]
                 }
                 Poll::Pending
             }

@@ -239,6 +239,7 @@ impl Group {
         Delivery {
             qos: qos.min(member.options.qos), // [MQTT-4.8.2-3]
             retain: message.retain() && member.options.retain_as_published,
+            // A copy of its own, beside those for other subscriptions of the same session: [MQTT-3.3.4-5]
             subscription_ids: member.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
             group: Some(self.id),
             message,

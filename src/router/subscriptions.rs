@@ -111,8 +111,8 @@ impl Subscriptions {
     }
 
     pub(super) fn remove(&self, filter: &str, key: SubscriberId) -> bool {
-        let removed = self.tree.write().remove(filter, &key).is_some();
-        self.outdate();
+        let removed = self.tree.write().remove(filter, &key).is_some(); // [MQTT-3.10.4-1]
+        self.outdate(); // [MQTT-3.10.4-2]
         removed
     }
 
@@ -202,9 +202,9 @@ fn merge_options<'a>(
     let mut merged = OwnMatch { qos: QoS::AtMostOnce, retain_as_published: false, ids: SubscriptionIds::None };
     let mut ids: SmallVec<[u32; 8]> = SmallVec::new();
     for (_, options, id) in subscriptions {
-        merged.qos = merged.qos.max(options.qos);
+        merged.qos = merged.qos.max(options.qos); // [MQTT-3.3.4-2]
         merged.retain_as_published |= options.retain_as_published;
-        ids.extend(id.map(NonZeroU32::get));
+        ids.extend(id.map(NonZeroU32::get)); // [MQTT-3.3.4-3], [MQTT-3.3.4-4]
     }
     merged.ids = SubscriptionIds::from_slice(&ids);
     merged

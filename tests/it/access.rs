@@ -2,7 +2,9 @@
 //! `support/guarded.acl`; the password of each is its name and `-password`.
 
 use crate::support::received::ConnAck;
-use crate::support::wire::{self, Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, Subscribe, Version, Will, ack};
+use crate::support::wire::{
+    self, Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, Subscribe, Version, Will, ack, property,
+};
 use crate::support::{Case, Client, cases};
 
 cases! {
@@ -24,6 +26,7 @@ cases! {
     denied_filter_among_allowed_ones: V3 V4 V5;
     subscription_that_is_allowed_in_part: V3 V4 V5;
     denied_retained_message_is_not_sent: V3 V4 V5;
+    denials_fit_into_the_packets_that_the_client_takes: V5;
     denied_message_does_not_wait_in_a_session: V4 V5;
     shared_subscription_is_checked_like_its_filter: V5;
     pattern_of_the_user_name: V3 V4 V5;
@@ -99,14 +102,14 @@ fn packets_behind_a_refused_connect_are_ignored(case: &Case) {
     witness.expect_nothing();
 }
 
-// [MQTT-3.1.4-2]: before [MQTT-3.1.4-3].
+// [MQTT-3.1.4-2]: before anything is taken over.
 fn refused_connect_takes_nothing_over(case: &Case) {
     let mut client = enter(case, "both");
     refused(case, &case.connect("both").user_name("both").password("wrong"));
     client.ping();
 }
 
-// [MQTT-3.1.4-2]: before [MQTT-3.1.4-4].
+// [MQTT-3.1.4-2]: before Clean Start is looked at.
 fn refused_connect_leaves_the_session_alone(case: &Case) {
     let mut client = enter_with(case, "both", case.connect("both").lasting());
     client.subscribe(case.topic("t/x"), 1);
@@ -177,7 +180,7 @@ fn denied_qos_2_is_answered_and_not_delivered(case: &Case) {
     witness.expect_nothing();
 }
 
-// [MQTT-3.3.1-5] is about messages that are taken.
+// Section 3.3.1.3 is about messages that are taken.
 fn denied_retained_message_changes_nothing(case: &Case) {
     case.publish(case.message("t/secret", "kept").retain(), 1);
     let mut both = enter(case, "both");
@@ -195,6 +198,25 @@ fn denied_will_is_not_published(case: &Case) {
     enter_with(case, "both", case.connect("both").will(will)).vanish();
     witness.receive(case.topic("t/open"), "allowed", 0);
     witness.expect_nothing();
+}
+
+// [MQTT-3.4.2-2] [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3] [MQTT-3.9.2-1] [MQTT-3.9.2-2]
+fn denials_fit_into_the_packets_that_the_client_takes(case: &Case) {
+    // A CONNACK fits, a denial in words does not.
+    let size = 30;
+    let mut both = enter_with(case, "both", case.connect("both").with(property::maximum_packet_size(size)));
+    let topic = case.topic("t/secret");
+    let frames = [
+        case.message("t/secret", "denied").qos(1, 1).bytes(),
+        case.message("t/secret", "denied").qos(2, 2).bytes(),
+        Subscribe::new(case.version, 3).filter(&topic, 0).bytes(),
+    ];
+    for (frame, kind) in frames.iter().zip([PUBACK, PUBREC, SUBACK]) {
+        both.send(frame);
+        let answer = both.next();
+        assert_eq!(answer.kind(), kind, "{answer:02x?}");
+        assert!(answer.bytes().len() <= size as usize, "{answer:02x?}");
+    }
 }
 
 fn denied(version: Version) -> u8 {

@@ -98,7 +98,7 @@ fn receiving_is_not_sending(case: &Case) {
     assert!(before.elapsed() >= Duration::from_millis(1450), "{:?}", before.elapsed());
 }
 
-// [MQTT-3.14.4-2]
+// Section 3.14.4
 fn disconnect_closes(case: &Case) {
     case.client("a").leave();
 }
@@ -120,7 +120,7 @@ fn disconnect_with_user_properties_and_reason_string(case: &Case) {
     client.expect_closed();
 }
 
-// [MQTT-3.14.4-1]
+// Section 3.14.4
 fn packets_behind_disconnect_are_ignored(case: &Case) {
     let mut client = case.client("a");
     client.send([wire::disconnect(), case.message("t", "too late").retain().bytes()].concat());
@@ -144,7 +144,7 @@ fn answers_due_before_disconnect_are_given(case: &Case) {
     client.expect_closed();
 }
 
-// [MQTT-4.2-1]
+// Section 4.2
 fn half_close_is_a_close(case: &Case) {
     let mut client = case.client("a");
     client.half_close();

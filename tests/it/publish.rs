@@ -437,7 +437,7 @@ fn order_holds_for_a_thousand_messages(case: &Case) {
     }
 }
 
-// [MQTT-2.2.1-4]
+// [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
 fn packet_ids_to_a_client_are_unique(case: &Case) {
     let mut subscriber = subscriber(case, 2);
     let mut publisher = case.client("p");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::support::wire::{self, Connect, PUBACK, PUBREC, Publish, Subscribe, Version, property};
+use crate::support::wire::{self, Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, Publish, Subscribe, Version, property};
 use crate::support::{Case, Client, cases, table};
 
 cases! {
@@ -21,6 +21,7 @@ cases! {
     message_expiry_is_passed_on: V5;
     message_expiry_counts_down_for_a_retained_message: V5;
     retained_message_expires: V5;
+    qos_2_is_acknowledged_to_its_end_though_the_message_has_expired: V5;
     no_problem_information_unless_wanted: V5;
     alias_stands_for_its_topic: V5;
     alias_may_be_given_another_topic: V5;
@@ -231,6 +232,19 @@ fn retained_message_expires(case: &Case) {
     subscriber(case).expect_nothing();
 }
 
+// [MQTT-4.3.3-13]
+fn qos_2_is_acknowledged_to_its_end_though_the_message_has_expired(case: &Case) {
+    let mut publisher = case.client("p");
+    let publish = case.message("t", "x").with(property::message_expiry_interval(1)).qos(2, 5);
+    publisher.send(publish.bytes());
+    publisher.ack(PUBREC);
+    case.let_broker_time_pass(2);
+    publisher.send(publish.dup().bytes());
+    publisher.ack(PUBREC);
+    publisher.send(wire::ack(PUBREL, 5));
+    publisher.expect_success(PUBCOMP, 5);
+}
+
 // [MQTT-3.1.2-29]
 fn no_problem_information_unless_wanted(case: &Case) {
     let connect = case.connect("a").with(property::request_problem_information(0));
@@ -305,7 +319,7 @@ fn highest_alias_is_accepted(case: &Case) {
     subscriber.receive(case.topic("t"), "2", 0);
 }
 
-// [MQTT-3.3.2-9]
+// [MQTT-3.3.2-9] [MQTT-3.2.2-17] [MQTT-3.2.2-18]
 fn alias_beyond_the_maximum_is_refused(case: &Case) {
     // Where the maximum is 65,535, `alias_65_535_is_refused_or_works` is all there is to try.
     let Some(beyond) = case.limits().topic_alias_maximum.checked_add(1) else { return };

@@ -66,30 +66,38 @@ const NULL: &[u8] = b"a/\0/b";
 
 // [MQTT-1.5.4-1] [MQTT-1.5.4-2]
 table! { malformed:
+    // [MQTT-3.3.2-1]
     topic_name_with_overlong_utf8: V3 V4 V5 => |case| publish(case, OVERLONG);
     topic_name_with_surrogate: V3 V4 V5 => |case| publish(case, SURROGATE);
     topic_name_with_truncated_character: V3 V4 V5 => |case| publish(case, TRUNCATED);
     topic_name_with_lone_continuation_byte: V3 V4 V5 => |case| publish(case, CONTINUATION);
     topic_name_beyond_unicode: V3 V4 V5 => |case| publish(case, BEYOND);
     topic_name_with_byte_ff: V3 V4 V5 => |case| publish(case, LATIN_1);
+    // [MQTT-4.7.3-2]
     topic_name_with_null: V3 V4 V5 => |case| publish(case, NULL);
+    // [MQTT-3.8.3-1]
     topic_filter_with_overlong_utf8: V3 V4 V5 => |case| subscribe(case, OVERLONG);
     topic_filter_with_surrogate: V3 V4 V5 => |case| subscribe(case, SURROGATE);
     topic_filter_with_truncated_character: V3 V4 V5 => |case| subscribe(case, TRUNCATED);
     topic_filter_with_lone_continuation_byte: V3 V4 V5 => |case| subscribe(case, CONTINUATION);
     topic_filter_beyond_unicode: V3 V4 V5 => |case| subscribe(case, BEYOND);
     topic_filter_with_byte_ff: V3 V4 V5 => |case| subscribe(case, LATIN_1);
+    // [MQTT-4.7.3-2]
     topic_filter_with_null: V3 V4 V5 => |case| subscribe(case, NULL);
+    // [MQTT-3.10.3-1]
     unsubscribe_filter_with_overlong_utf8: V3 V4 V5 => |case| unsubscribe(case, OVERLONG);
     unsubscribe_filter_with_surrogate: V3 V4 V5 => |case| unsubscribe(case, SURROGATE);
     unsubscribe_filter_with_null: V3 V4 V5 => |case| unsubscribe(case, NULL);
-    // [MQTT-3.3.2-19] [MQTT-3.3.2-13] [MQTT-1.5.7-1]
+    // [MQTT-3.3.2-19]
     content_type_with_surrogate: V5 => |case| with_property(case, property::content_type(SURROGATE));
     content_type_with_null: V5 => |case| with_property(case, property::content_type(NULL));
+    // [MQTT-3.3.2-13]
     response_topic_with_overlong_utf8: V5 => |case| with_property(case, property::response_topic(OVERLONG));
     response_topic_with_null: V5 => |case| with_property(case, property::response_topic(NULL));
+    // [MQTT-1.5.7-1]
     user_property_name_with_byte_ff: V5 => |case| with_property(case, property::user(LATIN_1, "v"));
     user_property_name_with_null: V5 => |case| with_property(case, property::user(NULL, "v"));
+    // [MQTT-1.5.7-1]
     user_property_value_with_truncated_character: V5 => |case| with_property(case, property::user("n", TRUNCATED));
     user_property_value_with_null: V5 => |case| with_property(case, property::user("n", NULL));
 }
@@ -224,7 +232,7 @@ table! { protocol_error:
     pingresp_from_a_client: V3 V4 V5 => |_case| wire::PINGRESP.to_vec();
 }
 
-// [MQTT-2.2.2-1]: properties that the standard does not know, or not in this packet, are malformed.
+// [MQTT-4.13.1-1]: properties that the standard does not know, or not in this packet, are malformed.
 table! { malformed:
     unknown_property_in_publish: V5 => |case| with_property(case, vec![0x7f, 0]);
     property_0_in_publish: V5 => |case| with_property(case, vec![0x00, 0]);

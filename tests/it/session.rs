@@ -31,6 +31,7 @@ cases! {
     unacknowledged_qos_1_is_sent_again: V3 V4 V5;
     acknowledged_qos_1_is_not_sent_again: V3 V4 V5;
     unacknowledged_qos_2_is_sent_again: V3 V4 V5;
+    started_qos_2_does_not_expire: V5;
     unacknowledged_pubrel_is_sent_again: V3 V4 V5;
     completed_qos_2_is_not_sent_again: V3 V4 V5;
     messages_are_sent_again_in_their_order: V3 V4 V5;
@@ -96,7 +97,7 @@ fn session_is_resumed(case: &Case) {
     }
 }
 
-// [MQTT-3.1.2-4]
+// [MQTT-3.1.2-4] [MQTT-3.1.4-4]
 fn clean_start_discards_the_session(case: &Case) {
     subscribed(case).leave();
     case.accepted(case.connect("away")).0.leave();
@@ -269,7 +270,7 @@ fn message_that_waited_is_no_duplicate(case: &Case) {
     assert!(!client.receive(case.topic("t"), "two", 2).dup);
 }
 
-// [MQTT-4.4.0-1] [MQTT-3.3.1-1]
+// [MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT-4.3.2-3]
 fn unacknowledged_qos_1_is_sent_again(case: &Case) {
     let mut client = subscribed(case);
     publish(case, "again", 1);
@@ -309,6 +310,19 @@ fn unacknowledged_qos_2_is_sent_again(case: &Case) {
     assert_eq!((again.dup, again.qos, again.id, &again.payload), (true, 2, first.id, &first.payload));
     client.acknowledge(&again);
     client.expect_nothing();
+}
+
+// [MQTT-4.3.3-7]
+fn started_qos_2_does_not_expire(case: &Case) {
+    let mut client = subscribed(case);
+    case.publish(case.message("t", "started").with(property::message_expiry_interval(1)), 2);
+    let first = client.publish();
+    client.vanish();
+    case.let_broker_time_pass(2);
+    let mut client = resumed(case);
+    let again = client.publish();
+    assert_eq!((again.dup, again.id, &again.payload), (true, first.id, &first.payload));
+    client.acknowledge(&again);
 }
 
 // [MQTT-4.4.0-1] [MQTT-4.3.3-5] [MQTT-4.3.3-6]
@@ -496,7 +510,7 @@ fn message_expiry_counts_down_while_the_session_is_away(case: &Case) {
     assert!(matches!(expiry, Some(580..=598)), "{expiry:?}");
 }
 
-// [MQTT-3.1.4-3]
+// [MQTT-3.1.4-3] [MQTT-3.14.2-2] [MQTT-3.14.4-1] [MQTT-3.14.4-2] [MQTT-4.13.2-1]
 fn takeover_tells_the_old_connection(case: &Case) {
     let mut old = case.client("a");
     let mut new = case.client("a");

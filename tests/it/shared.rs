@@ -25,6 +25,7 @@ cases! {
     refused_message_is_discarded: V5;
     member_with_a_full_window_is_passed_over: V5;
     subscription_identifier_of_the_member: V5;
+    each_copy_has_the_identifier_of_its_own_subscription: V5;
     share_names_differ_by_case: V4 V5;
     share_name_may_be_any_characters: V4 V5;
     repeated_subscription_is_one_membership: V4 V5;
@@ -366,6 +367,22 @@ fn subscription_identifier_of_the_member(case: &Case) {
     assert_eq!(client.receive(case.topic("t"), "000", 0).properties.all(0x0b), [identifier]);
 }
 
+// [MQTT-3.3.4-5]
+fn each_copy_has_the_identifier_of_its_own_subscription(case: &Case) {
+    let mut client = case.client("a");
+    for (filter, value) in [(shared(case, "g", "t"), 31), (case.topic("t"), 32)] {
+        let subscribe = Subscribe::new(case.version, 1).filter(filter, 0);
+        client.send(subscribe.with(property::subscription_identifier(value)).bytes());
+        client.suback();
+    }
+    publish(case, 0..1, 0);
+    let mut identifiers: Vec<_> =
+        (0..2).map(|_| client.receive(case.topic("t"), "000", 0).properties.all(0x0b)).collect();
+    identifiers.sort();
+    assert_eq!(identifiers, [31, 32].map(|value| [property::subscription_identifier(value)]));
+    client.expect_nothing();
+}
+
 // [MQTT-4.7.3-4]
 fn share_names_differ_by_case(case: &Case) {
     let (mut lower, mut upper) = (case.client("lower"), case.client("upper"));
@@ -387,7 +404,7 @@ fn share_name_may_be_any_characters(case: &Case) {
     }
 }
 
-// [MQTT-3.8.4-3] speaks of non-shared subscriptions; twice the same is still one member.
+// Section 3.8.4 speaks of non-shared subscriptions; twice the same is still one member.
 fn repeated_subscription_is_one_membership(case: &Case) {
     let mut client = member(case, "a");
     client.subscribe(shared(case, "g", "t"), 1);

@@ -48,6 +48,7 @@ impl Driver {
         let Some(credentials) = self.credentials() else { return Ok(()) };
         let access = self.place.listener.access.load_full();
         let method = self.connection.request().and_then(|request| request.authentication_method.clone());
+        // Only who names a method is asked by AUTH ([MQTT-4.12.0-6]).
         if let Some(method) = method {
             let Some(exchange) = access.authenticator.begin(&method, &credentials) else {
                 return Err(self.refused(&unknown_method(&method), turn));
@@ -95,7 +96,7 @@ impl Driver {
     fn refused(&self, refusal: &Refusal, turn: &mut Turn) -> End {
         tracing::info!(peer = &*self.peer.name, reason = refusal.reason, "authentication refused");
         turn.batch.counts.authentication_failures += 1;
-        End::Closed(Violation::new(refusal.reason_code, refusal.reason_string()))
+        End::Closed(Violation::new(refusal.reason_code, refusal.reason_string())) // [MQTT-3.1.4-2], [MQTT-4.12.0-4]
     }
 
     pub(super) fn poll_stage(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
@@ -239,6 +240,7 @@ impl Driver {
     /// A session that another connection has left: taken up, or ended if this one does not go on with it.
     fn resume(&mut self, mut parked: Box<Parked>, turn: &mut Turn) -> Option<Box<Parked>> {
         self.place.shared.forget_deadlines(&mut parked);
+        // [MQTT-3.1.4-4]
         if !self.connection.resumes(&parked.session) {
             self.place.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
             return None;
@@ -307,7 +309,7 @@ impl Driver {
             deadlines_of: None,
         });
         if parked.will_at() <= turn.batch.now {
-            self.place.shared.publish_will(parked.take_will(), &mut turn.batch);
+            self.place.shared.publish_will(parked.take_will(), &mut turn.batch); // [MQTT-3.1.2-8]
         }
         let kept = if parked.session.expiry_interval == 0 {
             self.place.shared.end_session(parked, &mut turn.batch);

@@ -172,7 +172,7 @@ impl Driver {
         let mut messages = Vec::new();
         let after = replay.after.as_deref();
         let end = self.place.shared.router.retained_page(
-            &replay.filter,
+            &replay.filter, // [MQTT-3.3.2-3]
             after,
             room,
             replay.before_version,

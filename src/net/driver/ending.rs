@@ -89,6 +89,7 @@ impl Driver {
         }
         let Stage::Lingering(lingering) = &mut self.stage else { return Poll::Ready(Ok(())) };
         if !lingering.has_spoken {
+            // [MQTT-3.2.2-7], [MQTT-3.14.4-2]
             let shut = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             shut.map_err(|error| End::Lost(error.to_string()))?;
             lingering.has_spoken = true;

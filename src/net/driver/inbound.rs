@@ -98,6 +98,8 @@ impl Driver {
                 Ok(Decoded::Packet { packet, len }) => {
                     rest = &rest[len..];
                     turn.batch.counts.packets_received += 1;
+                    // Its answer is in the output before the next is looked at:
+                    // [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4]
                     self.handle_packet(packet, turn)?;
                 }
                 Err(error) => {
@@ -109,7 +111,7 @@ impl Driver {
                 break;
             }
         }
-        self.partial = rest.to_vec();
+        self.partial = rest.to_vec(); // [MQTT-6.0.0-2]
         Ok(())
     }
 

@@ -303,7 +303,7 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
 
 /// The header of a binary frame from the server, which is never masked (section 5.1), in `head`; returns its length.
 pub(super) fn encode_head(payload_bytes: usize, head: &mut [u8; 10]) -> usize {
-    head[0] = 0x82;
+    head[0] = 0x82; // [MQTT-6.0.0-1]
     match (u8::try_from(payload_bytes), u16::try_from(payload_bytes)) {
         (Ok(length @ ..126), _) => {
             head[1] = length;

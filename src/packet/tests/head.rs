@@ -141,7 +141,6 @@ fn an_ack_from_parts_is_the_ack_of_the_long_way() {
     }
 }
 
-// [MQTT-2.2.2-1]
 #[test]
 fn a_will_whose_delay_was_changed_says_the_new_delay() {
     let text = "10 ~ \"MQTT\" 05 06 00 3C [] \"c\" [18 00 00 00 05 26 \"k\" \"v\"] \"w\" \"\"";

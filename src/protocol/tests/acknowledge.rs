@@ -1,4 +1,4 @@
-//! Acknowledgements leave in the order of what they acknowledge (section 4.6).
+//! Acknowledgements leave in the order of what they acknowledge (section 4.6), and fit into any client's packets.
 
 use super::*;
 
@@ -21,4 +21,16 @@ fn acknowledgements_leave_in_the_order_their_packets_came() {
         releases.extend(script.feed(ack(PacketType::PubRec, id, ReasonCode::Success)));
     }
     assert_eq!(releases, ["PUBREL #2 0x00", "PUBREL #3 0x00", "PUBREL #1 0x00"]);
+}
+
+// [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2] [MQTT-3.7.2-3]
+#[test]
+fn pubrel_and_pubcomp_fit_into_the_smallest_packet_that_connack_leaves_a_client() {
+    let properties = ConnectProperties { maximum_packet_size: NonZeroU32::new(5), ..Default::default() };
+    let mut script = Script::connected_with(settings(), Connect { properties, ..connect(V5) });
+    script.check(ack(PacketType::PubRec, 9, ReasonCode::Success), &["PUBREL #9 0x92"]);
+    script.check(ack(PacketType::PubRel, 9, ReasonCode::Success), &["PUBCOMP #9 0x92"]);
+    let qos_2 = Publish { qos: ExactlyOnce, ..publish(9, "a", "") };
+    script.check(qos_2, &["route q2 a '' #9", "PUBREC #9 0x00"]);
+    script.check(ack(PacketType::PubRel, 9, ReasonCode::Success), &["PUBCOMP #9 0x00"]);
 }

@@ -168,6 +168,7 @@ fn an_empty_client_id_without_a_clean_session_is_refused_in_3x() {
     }
 }
 
+// [MQTT-3.1.3-8]
 #[test]
 fn the_user_name_becomes_the_client_id_where_the_listener_wants_that() {
     let by_name = || Settings { user_name_as_client_id: true, ..settings() };

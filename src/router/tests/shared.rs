@@ -37,6 +37,20 @@ fn round_robin_goes_from_member_to_member() {
     assert_eq!(receivers(&mut fixture, &mut members, 3), [0, 1, 0], "whose turn it was, it stays");
 }
 
+// [MQTT-3.3.4-5]
+#[test]
+fn the_copy_of_a_group_has_the_identifier_of_the_membership_and_no_other() {
+    let mut fixture = Fixture::new();
+    let mut client = fixture.client("c");
+    fixture.subscribe_as(&client, FILTER, qos(AtMostOnce), 1);
+    fixture.subscribe_as(&client, "$share/none/t", qos(AtMostOnce), 0);
+    fixture.subscribe_as(&client, "t", qos(AtMostOnce), 3);
+    assert_eq!(fixture.publish("t", "x", AtMostOnce), Outcome::Routed { matched: 3 });
+    let mut copies = client.read();
+    copies.sort();
+    assert_eq!(copies, ["t 'x' q0", "t 'x' q0 [1]", "t 'x' q0 [3]"]);
+}
+
 #[test]
 fn random_reaches_everybody() {
     let (mut fixture, mut members) = group(ShareStrategy::Random, 3);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-// [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4] [MQTT-3.3.4-5]
+// [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]
 #[test]
 fn overlapping_subscriptions_are_one_copy_at_the_highest_qos_with_all_their_ids() {
     let mut fixture = Fixture::new();

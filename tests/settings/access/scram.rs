@@ -43,6 +43,7 @@ async fn inside(midge: &Midge) -> Client {
     client
 }
 
+// [MQTT-4.12.0-2] [MQTT-4.12.0-5]
 #[tokio::test]
 async fn the_whole_exchange_lets_the_user_in_and_proves_the_broker() {
     let midge = with_scram("").await;
@@ -55,6 +56,7 @@ async fn the_whole_exchange_lets_the_user_in_and_proves_the_broker() {
     client.ping().await;
 }
 
+// [MQTT-4.12.0-2] [MQTT-4.12.0-3]
 #[tokio::test]
 async fn a_client_may_leave_its_first_message_for_the_first_auth() {
     let midge = with_scram("").await;
@@ -79,6 +81,7 @@ async fn the_user_of_the_exchange_is_who_the_access_rules_look_at() {
     assert_eq!(client.offer(message("yours", "x")).await, "0x87");
 }
 
+// [MQTT-4.12.0-4]
 #[tokio::test]
 async fn a_wrong_proof_and_an_unknown_user_are_refused_alike() {
     let midge = with_scram("").await;
@@ -102,6 +105,7 @@ async fn a_message_that_is_no_scram_is_refused() {
     client.expect_closed().await;
 }
 
+// [MQTT-4.12.0-1]
 #[tokio::test]
 async fn a_method_that_the_listener_does_not_offer_gets_0x8c() {
     for midge in [with_scram("").await, Midge::start("").await] {
@@ -143,6 +147,7 @@ async fn other_packets_before_the_connack_close_the_connection() {
     }
 }
 
+// [MQTT-4.12.0-3] [MQTT-4.12.0-5]
 #[tokio::test]
 async fn an_exchange_with_another_method_or_another_code_in_the_middle_is_a_protocol_error() {
     let midge = with_scram("").await;
@@ -177,6 +182,7 @@ async fn the_exchange_has_to_be_over_within_the_connect_timeout() {
     client.expect_closed().await;
 }
 
+// [MQTT-4.12.1-1] [MQTT-4.12.0-5]
 #[tokio::test]
 async fn a_client_that_is_in_may_prove_again_who_it_is_and_goes_on() {
     let midge = with_scram("").await;

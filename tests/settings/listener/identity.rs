@@ -34,6 +34,7 @@ async fn nobody_takes_over_the_session_of_another_user() {
     again.ping().await;
 }
 
+// [MQTT-3.1.3-8]
 #[tokio::test]
 async fn a_client_without_a_name_has_no_client_id_there() {
     let midge = Midge::start(BY_NAME).await;

@@ -39,7 +39,7 @@ fn alive(connect: Connect<'_>, keep_alive: u16) -> Connect<'_> {
     Connect { keep_alive, ..connect }
 }
 
-// [MQTT-3.1.2-21], [MQTT-3.2.2-22]
+// [MQTT-3.1.2-21], [MQTT-3.2.2-21], [MQTT-3.2.2-22]
 #[tokio::test]
 async fn a_longer_keep_alive_than_allowed_is_cut_and_version_5_is_told() {
     let midge = Midge::start("[defaults]\nkeep_alive_max = \"10s\"").await;

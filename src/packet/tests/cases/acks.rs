@@ -91,7 +91,7 @@ fn refused(rows: &mut Rows) {
         let mut refused = |what: &str, versions, body: &str, why| {
             rows.refused(&format!("{name}, {what}"), versions, Client, &format!("{first} {body}"), why);
         };
-        refused("MQTT-2.2.1-5 packet id 0", ALL, "02 00 00", (0x81, K::PacketIdZero, 2));
+        refused("MQTT-2.2.1-3 MQTT-2.2.1-4 packet id 0", ALL, "02 00 00", (0x81, K::PacketIdZero, 2));
         refused("empty", ALL, "00", (0x81, K::Truncated, 2));
         refused("half a packet id", ALL, "01 01", (0x81, K::Truncated, 2));
         refused("a reason code in 3.x", OLD, "03 01 02 00", (0x81, K::TrailingBytes, 4));

@@ -37,7 +37,13 @@ fn new(rows: &mut Rows) {
         ("20 03 00 86 []", false, ReasonCode::BadUserNameOrPassword),
         ("20 03 00 9F []", false, ReasonCode::ConnectionRateExceeded),
     ] {
-        rows.packet("MQTT-3.2.2-8 CONNACK reason code", NEW, Server, text, packet(session_present, reason_code));
+        rows.packet(
+            "MQTT-3.2.2-8 MQTT-2.2.2-1 CONNACK reason code",
+            NEW,
+            Server,
+            text,
+            packet(session_present, reason_code),
+        );
     }
     let text = "20 ~ 00 00 [11 00 00 00 0A  21 00 14  24 01  25 00  27 00 01 00 00  12 \"id\"  22 00 05  1F \"why\"  \
                 28 00  29 01  2A 00  13 00 3C  1A \"info\"  1C \"there\"  15 \"M\"  16 \"D\"  26 \"k\" \"v\"]";

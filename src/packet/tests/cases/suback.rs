@@ -21,7 +21,7 @@ fn packets(rows: &mut Rows) {
     use ReasonCode as R;
     const GRANTED: &[ReasonCode] = &[R::Success, R::GrantedQoS1, R::GrantedQoS2, R::UnspecifiedError];
     rows.packet("SUBACK", OLD, Server, "90 ~ 00 05 00 01 02 80", Packet::SubAck(ack(GRANTED)));
-    rows.packet("SUBACK", NEW, Server, "90 ~ 00 05 [] 00 01 02 80", Packet::SubAck(ack(GRANTED)));
+    rows.packet("MQTT-2.2.2-1 SUBACK", NEW, Server, "90 ~ 00 05 [] 00 01 02 80", Packet::SubAck(ack(GRANTED)));
     rows.packet("SUBACK, one code", OLD, Server, "90 03 00 05 02", Packet::SubAck(ack(&[R::GrantedQoS2])));
     rows.packet(
         "MQTT-3.9.3-2 every failure of SUBACK",
@@ -72,7 +72,7 @@ fn refused(rows: &mut Rows) {
         let mut refused = |what: &str, versions, body: &str, why| {
             rows.refused(&format!("{name}, {what}"), versions, Server, &format!("{first} {body}"), why);
         };
-        refused("MQTT-2.2.1-6 packet id 0", ALL, "~ 00 00 [] 00", (0x81, K::PacketIdZero, 2));
+        refused("MQTT-2.2.1-3 packet id 0", ALL, "~ 00 00 [] 00", (0x81, K::PacketIdZero, 2));
         refused("empty", ALL, "00", (0x81, K::Truncated, 2));
         refused("no reason code", NEW, "03 00 05 []", (0x81, K::NoReasonCode, 5));
         refused("no property length", NEW, "02 00 05", (0x81, K::Truncated, 4));
