@@ -10,6 +10,7 @@ mod limits;
 mod mutual_tls;
 mod proxy_protocol;
 mod reload;
+mod reload_keys;
 mod shutdown;
 mod start_errors;
 mod tcp;
