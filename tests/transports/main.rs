@@ -5,6 +5,7 @@
 
 mod support;
 
+mod closing;
 mod hostile;
 mod limits;
 mod mutual_tls;
