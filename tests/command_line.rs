@@ -48,10 +48,15 @@ impl Broker {
 
     /// Waits until the log says `what`.
     fn says(&self, what: &str) -> String {
+        self.says_after(what).1
+    }
+
+    /// The same, with the lines before it.
+    fn says_after(&self, what: &str) -> (Vec<String>, String) {
         let mut before = Vec::new();
         loop {
             match self.log.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(what) => return line,
+                Ok(line) if line.contains(what) => return (before, line),
                 Ok(line) => before.push(line),
                 Err(_) => panic!("{what:?} is not in the log:\n{}", before.join("\n")),
             }
@@ -161,6 +166,111 @@ fn a_reload_takes_over_users_and_says_what_changed() {
     assert_eq!((connect(address, "alice", "wonderland"), connect(address, "bob", "builder")), (0, 0));
     broker.signal("TERM");
     broker.stops();
+}
+
+#[test]
+fn a_reload_changes_what_is_logged() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, file) = (directory.path(), directory.path().join("midge.toml"));
+    let text =
+        |filter| format!("log.filter = \"{filter}\"\nlistener = [{{ name = \"a\", address = \"127.0.0.1:0\" }}]\n");
+    fs::write(&file, text("info,midge::net=warn")).unwrap();
+    let broker = Broker::start(path, &["serve", "-c", "midge.toml"]);
+    let address = broker.address();
+    assert_eq!(connect(address, "", ""), 0);
+    fs::write(&file, text("info")).unwrap();
+    broker.signal("HUP");
+    let (before, line) = broker.says_after("reloaded");
+    assert!(
+        line.ends_with("changed=\"log.filter\"") && !before.iter().any(|line| line.contains(" connected")),
+        "{line}"
+    );
+    assert_eq!(connect(address, "", ""), 0);
+    broker.says(" connected");
+}
+
+/// Two files in which every key that waits for a restart differs, and none that does not.
+const BEFORE: &str = "
+[[listener]]
+name = \"a\"
+address = \"127.0.0.1:0\"
+[listener.proxy_protocol]
+from = [\"10.0.0.1\"]
+";
+const AFTER: &str = "
+worker_threads = 7
+[[listener]]
+name = \"a\"
+address = \"127.0.0.2:0\"
+unix_mode = \"0600\"
+transport = \"websocket\"
+connections_max = 7
+connect_rate = 7
+connect_timeout = \"7s\"
+write_timeout = \"7s\"
+backlog = 7
+reuse_port = true
+ipv6_only = false
+no_delay = false
+on_queue_full = \"refuse\"
+queue_qos0 = true
+[listener.proxy_protocol]
+versions = [\"v1\"]
+from = [\"10.0.0.2\"]
+[listener.websocket]
+path = \"/other\"
+origins = [\"https://app.example.com\"]
+subprotocols = [\"mqtt\"]
+headers_bytes_max = \"7KiB\"
+frame_bytes_max = \"7MiB\"
+trusted_proxies = [\"10.0.0.1\"]
+[limits]
+sessions_max = 7
+queue_messages_max = 7
+queue_bytes_max = \"7KiB\"
+[retained]
+messages_max = 7
+bytes_max = \"7KiB\"
+[shared]
+strategy = \"random\"
+queue_messages_max = 7
+queue_bytes_max = \"7KiB\"
+[sys]
+interval = \"7s\"
+[admin]
+http = \"127.0.0.1:0\"
+http_api = false
+socket = \"ctl.sock\"
+[log]
+format = \"json\"
+destination = \"midge.log\"
+";
+
+#[test]
+fn a_reload_names_every_key_that_waits_for_a_restart_and_does_nothing_about_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, file) = (directory.path(), directory.path().join("midge.toml"));
+    fs::write(&file, BEFORE).unwrap();
+    let broker = Broker::start(path, &["serve", "-c", "midge.toml"]);
+    broker.says("only this machine");
+    fs::write(&file, AFTER).unwrap();
+    broker.signal("HUP");
+    assert!(broker.says("reloaded").ends_with("changed=\"\""));
+    // Still as text, and still on standard error.
+    let line = broker.says("changed keys that need a restart still hold as before");
+    let (_, keys) = line.rsplit_once("keys=").expect("the keys");
+    let mut named: Vec<_> = keys.trim_matches('"').split(", ").map(|key| key.replace(".a.", ".")).collect();
+    named.sort_unstable();
+    let live = midge::config::live_keys();
+    // What listeners start from holds where it is not written in one; a listener is known by its name.
+    let is_own = |key: &str| !["defaults.", "access."].iter().any(|of| key.starts_with(of)) && key != "listener.name";
+    let mut waiting: Vec<_> = midge::config::all_keys();
+    waiting.retain(|key| is_own(key) && !live.contains(key));
+    waiting.sort_unstable();
+    assert_eq!(named, waiting);
+    for made in ["ctl.sock", "midge.log"] {
+        assert!(!path.join(made).exists(), "{made}");
+    }
 }
 
 #[test]

@@ -216,6 +216,67 @@ fn nothing_is_unfinished_and_no_file_is_endless() {
     }
 }
 
+/// What is untidy and known, as [`untidy`] says it. The list may only shrink: what is in it has to be there.
+const KNOWN_UNTIDY: [&str; 0] = [];
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Words that put something off, in two parts, or this file would find itself.
+const PUT_OFF: [&str; 4] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("#[ig", "nore")];
+
+/// The functions of a file that rustfmt has been over, each with its number of lines.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<_> = text.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(name) = function_name(line) else { continue };
+        // It ends where a line that is as far out closes it, on its first line, or with the semicolon of a declaration.
+        let is_end = |(n, other): (usize, &&str)| {
+            let closes = *other.trim_start() == *"}" || other.trim_start().starts_with(')') && other.ends_with(';');
+            n == 0 && other.ends_with(['}', ';']) || indent(other) == indent(line) && closes
+        };
+        let end = lines[at..].iter().enumerate().position(is_end).unwrap_or_else(|| panic!("{name} has no end"));
+        found.push((name, end + 1));
+    }
+    found
+}
+
+/// The name of the function whose signature begins here.
+fn function_name(line: &str) -> Option<&str> {
+    const QUALIFIERS: [&str; 5] = ["pub", "const", "async", "unsafe", "extern"];
+    let (before, after) = line.split_once("fn ")?;
+    let is_qualifier =
+        |word: &str| word.starts_with('"') || QUALIFIERS.iter().any(|of| word.split('(').next() == Some(of));
+    let length = after.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    (length > 0 && before.split_whitespace().all(is_qualifier)).then(|| &after[..length])
+}
+
+fn untidy(source: &Source) -> Vec<String> {
+    let long = functions(&source.text).into_iter().filter(|(_, lines)| *lines > FUNCTION_LINES_MAX);
+    let long = long.map(|(name, lines)| format!("{}: {name} has {lines} lines", source.path));
+    let lines = source.text.lines().filter_map(|line| Some((PUT_OFF.iter().find(|word| line.contains(**word))?, line)));
+    let put_off = lines.map(|(word, line)| format!("{}: {word} in {}", source.path, line.trim()));
+    long.chain(put_off).collect()
+}
+
+#[test]
+fn functions_are_found_with_their_lengths() {
+    let text = "fn one() {}\n\npub(super) async fn two(\n    a: A,\n) -> B {\n    {\n    }\n}\ntrait T {\n    fn three(\n        \
+                &self,\n    );\n    fn four();\n}\nstruct F(fn (A) -> B); // not a fn either\n";
+    assert_eq!(functions(text), [("one", 1), ("two", 6), ("three", 3), ("four", 1)]);
+    let long = Source { path: "a.rs".into(), text: format!("fn long() {{\n{}}}\n", "    x();\n".repeat(69)) };
+    assert_eq!(untidy(&long), ["a.rs: long has 71 lines"]);
+    let late = Source { path: "a.rs".into(), text: format!("    // {}: later\n", PUT_OFF[0]) };
+    assert_eq!(untidy(&late), [format!("a.rs: {0} in // {0}: later", PUT_OFF[0])]);
+}
+
+#[test]
+fn no_function_is_endless_and_nothing_is_put_off_or_left_out_of_the_tests() {
+    let mut found: Vec<_> = sources(&["src", "tests", "examples", "benches"]).iter().flat_map(untidy).collect();
+    found.sort_unstable();
+    assert_eq!(found, KNOWN_UNTIDY);
+}
+
 #[test]
 fn no_private_key_is_in_the_tree() {
     let ignored = fs::read_to_string(repository().join(".gitignore")).expect(".gitignore");

@@ -27,7 +27,7 @@ impl Broker {
         tracing::info!(address = %local, "HTTP for operators");
         self.admin_address = Some(local);
         let routes = admin::http_routes(&self.observed, with_api);
-        self.admin_tasks.spawn(server::serve(socket, routes, self.admin_stop.clone()));
+        self.admin_tasks.spawn(server::serve(socket, routes, self.shared.clock.clone(), self.admin_stop.clone()));
         Ok(())
     }
 
@@ -38,7 +38,8 @@ impl Broker {
             error,
         })?;
         tracing::info!(path = %path.display(), "socket of midge ctl");
-        let serving = server::serve(socket, admin::socket_routes(&self.observed), self.admin_stop.clone());
+        let (routes, clock) = (admin::socket_routes(&self.observed), self.shared.clock.clone());
+        let serving = server::serve(socket, routes, clock, self.admin_stop.clone());
         self.admin_tasks.spawn(async move {
             serving.await;
             drop(file);

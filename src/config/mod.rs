@@ -33,7 +33,7 @@ use std::{
 pub use error::{ConfigError, Origin, Problem};
 pub use layers::{FILE_VARIABLE, Flag, Layers, Loaded};
 pub use read::all_keys;
-pub use reload::{Changes, Running, diff};
+pub use reload::{Changes, Running, diff, live_keys};
 pub use value::{ByteSize, Expiry, FileMode, IpNetwork, ListenerAddress, ProtocolVersions};
 
 use crate::topic::QoS;

@@ -1,6 +1,6 @@
 //! What a reload can change while the broker runs, and what has to wait for a restart.
 
-use super::{Config, read::Setting};
+use super::{Config, all_keys, read::Setting};
 
 /// What runs: the configuration of the start, with what reloads have changed since.
 #[derive(Debug)]
@@ -74,12 +74,23 @@ pub fn diff(one: &Config, other: &Config) -> Vec<String> {
     changed
 }
 
+/// Of [`all_keys`], those that a reload changes while the broker runs.
+pub fn live_keys() -> Vec<String> {
+    let is_live = |key: &String| match key.strip_prefix("listener.") {
+        Some(key) => is_live_of_listener(key),
+        None => LIVE.contains(&key.as_str()),
+    };
+    all_keys().into_iter().filter(is_live).collect()
+}
+
 fn is_live(config: &Config, key: &str) -> bool {
     let Some(of_listener) = key.strip_prefix("listener.") else {
         return LIVE.contains(&key);
     };
     let names = config.listeners.iter().map(|listener| listener.name.as_str());
-    names.filter_map(|name| of_listener.strip_prefix(name)?.strip_prefix('.')).any(|key| {
-        LIVE_OF_LISTENER.iter().any(|live| if live.ends_with('.') { key.starts_with(live) } else { key == *live })
-    })
+    names.filter_map(|name| of_listener.strip_prefix(name)?.strip_prefix('.')).any(is_live_of_listener)
+}
+
+fn is_live_of_listener(key: &str) -> bool {
+    LIVE_OF_LISTENER.iter().any(|live| if live.ends_with('.') { key.starts_with(live) } else { key == *live })
 }

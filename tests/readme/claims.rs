@@ -1,13 +1,14 @@
 //! What README.md says about keys, limits, commands and files.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use midge::config::all_keys;
 use midge::message::DropCause;
-use midge::telemetry::{metrics, snapshot::Snapshot};
+use midge::telemetry::metrics::{self, Kind};
+use midge::telemetry::snapshot::Snapshot;
 use toml::{Table, Value};
 
 use crate::document;
@@ -92,6 +93,53 @@ fn every_key_that_is_named_exists() {
         }
     }
     assert!(named > 20, "only {named} keys were recognized");
+}
+
+const METRICS_TABLES: [&str; 2] = ["Midge's own", "The mosquitto exporter's"];
+
+/// The names in a cell: what stands between backticks.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_metric_there_is_stands_in_a_table_with_its_type_and_labels_and_no_other_does() {
+    let mut told = HashMap::new();
+    for title in METRICS_TABLES {
+        for row in document::table(&document::text(), title) {
+            let [metrics, kind, labels, _] = &row[..] else { panic!("{row:?} has four cells") };
+            for metric in names(metrics) {
+                let labels: Vec<_> = names(labels).map(str::to_owned).collect();
+                let twice = told.insert(metric.to_owned(), (kind.clone(), labels));
+                assert_eq!(twice, None, "{metric}");
+            }
+        }
+    }
+    let kind = |kind| if kind == Kind::Counter { "counter" } else { "gauge" };
+    for family in metrics::families(&Snapshot::default()) {
+        let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
+        let in_code = (kind(family.kind).to_owned(), labels);
+        assert_eq!(told.remove(&*family.name()), Some(in_code), "{}", family.name());
+    }
+    assert!(told.is_empty(), "there are no such metrics: {told:?}");
+}
+
+#[test]
+fn our_metrics_are_told_in_the_words_of_the_page() {
+    let page: HashMap<_, _> = metrics::families(&Snapshot::default())
+        .into_iter()
+        .map(|family| (format!("`{}`", family.name()), family.help))
+        .collect();
+    for row in document::table(&document::text(), METRICS_TABLES[0]) {
+        assert_eq!(page.get(&row[0]).copied(), Some(&*row[3]), "{}", row[0]);
+    }
+}
+
+#[test]
+fn every_cause_of_a_drop_is_told_and_no_other() {
+    let rows = document::table(&document::text(), "Why a copy was dropped");
+    let told: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(told, DropCause::ALL.map(DropCause::name));
 }
 
 #[test]

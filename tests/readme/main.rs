@@ -33,6 +33,12 @@ fn every_command_works_as_printed() {
 }
 
 #[test]
+fn a_reader_may_go_through_all_of_it_in_one_clone() {
+    let sections = document::sections(&document::text());
+    tour::run_through(&sections).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
 fn the_commands_that_no_test_runs_are_known() {
     let sections = document::sections(&document::text());
     let elsewhere = sections.iter().flat_map(|section| &section.blocks).filter(|block| block.kind == Kind::Elsewhere);

@@ -51,9 +51,11 @@ impl Service {
     fn says(&self, state: &str) -> io::Result<()> {
         let mut message = [0; 256];
         loop {
-            let length = self.socket.recv(&mut message)?;
-            if message[..length].starts_with(state.as_bytes()) {
-                return Ok(());
+            match self.socket.recv(&mut message) {
+                Ok(length) if message[..length].starts_with(state.as_bytes()) => return Ok(()),
+                // A wait with a time limit is not taken up again by itself after a signal, such as that a child has ended.
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
             }
         }
     }

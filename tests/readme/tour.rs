@@ -38,14 +38,17 @@ pub fn run(section: &Section) -> Result<(), String> {
 }
 
 fn run_once(section: &Section) -> Result<(), String> {
-    let mut tour = Tour::new();
-    if !section.blocks.iter().any(|block| block.kind == Kind::Broker && is_default(&block.text)) {
-        tour.start("midge").map_err(|error| format!("the default broker: {error}"))?;
-    }
-    for block in &section.blocks {
-        tour.block(block).map_err(|error| format!("README.md:{}: {error}\n{}", block.line, tour.logs()))?;
-    }
-    Ok(())
+    Tour::new().section(section)
+}
+
+/// Runs sections one after the other in the same directory, with what those before have left there.
+pub fn run_through(sections: &[Section]) -> Result<(), String> {
+    let is_taken = |error: &String| error.contains("Address already in use");
+    let run = || {
+        let mut tour = Tour::new();
+        sections.iter().try_for_each(|section| tour.section(section))
+    };
+    run().or_else(|error| if is_taken(&error) { run() } else { Err(error) })
 }
 
 /// Whether a broker takes the default port.
@@ -56,7 +59,10 @@ fn is_default(command: &str) -> bool {
 struct Tour {
     directory: TempDir,
     ports: HashMap<&'static str, u16>,
+    /// Of this section.
     brokers: Vec<Broker>,
+    /// How many brokers there have been.
+    started: u32,
     /// Of the block before.
     output: String,
 }
@@ -86,7 +92,7 @@ impl Tour {
     fn new() -> Tour {
         let directory = tempfile::tempdir().expect("a scratch directory");
         let ports = PORTS.map(|port| (port, free_port())).into();
-        let tour = Tour { directory, ports, brokers: Vec::new(), output: String::new() };
+        let tour = Tour { directory, ports, brokers: Vec::new(), started: 0, output: String::new() };
         tour.lay_out_clone();
         tour.lay_out_home();
         tour
@@ -112,6 +118,18 @@ impl Tour {
         for client in ["mosquitto_sub", "mosquitto_pub", "mosquitto_rr"] {
             fs::write(config.join(client), format!("-p {}\n", self.ports[DEFAULT_PORT])).expect("a file");
         }
+    }
+
+    /// All blocks of a section; its brokers end with it.
+    fn section(&mut self, section: &Section) -> Result<(), String> {
+        self.brokers.clear();
+        if !section.blocks.iter().any(|block| block.kind == Kind::Broker && is_default(&block.text)) {
+            self.start("midge").map_err(|error| format!("the default broker: {error}"))?;
+        }
+        for block in &section.blocks {
+            self.block(block).map_err(|error| format!("README.md:{}: {error}\n{}", block.line, self.logs()))?;
+        }
+        Ok(())
     }
 
     fn block(&mut self, block: &Block) -> Result<(), String> {
@@ -183,7 +201,8 @@ impl Tour {
 
     /// Starts a broker and waits until it tells its service manager, which this test plays, that it is ready.
     fn start(&mut self, command: &str) -> Result<(), String> {
-        let number = self.brokers.len();
+        self.started += 1;
+        let number = self.started;
         let (ready, log) = (self.path(&format!("home/{number}.ready")), self.path(&format!("home/{number}.log")));
         let socket = UnixDatagram::bind(&ready).map_err(|error| error.to_string())?;
         socket.set_read_timeout(Some(Duration::from_millis(200))).map_err(|error| error.to_string())?;
@@ -194,8 +213,10 @@ impl Tour {
             broker.env("MIDGE_LISTENER__0__ADDRESS", format!("127.0.0.1:{}", self.ports[DEFAULT_PORT]));
         }
         let child = broker.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out).spawn();
-        self.brokers.push(Broker { child: child.map_err(|error| error.to_string())?, log });
-        self.brokers[number].is_ready(&socket)
+        let mut broker = Broker { child: child.map_err(|error| error.to_string())?, log };
+        let is_ready = broker.is_ready(&socket);
+        self.brokers.push(broker);
+        is_ready
     }
 
     /// What the brokers said, for the message of a failure.
@@ -212,7 +233,8 @@ impl Broker {
             match socket.recv(&mut message) {
                 Ok(length) if message[..length].starts_with(b"READY=1") => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // A wait with a time limit is not taken up again by itself after a signal, such as that a child has ended.
+                Err(error) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind()) => {
                     if let Ok(Some(status)) = self.child.try_wait() {
                         return Err(format!("the broker ended with {status}"));
                     }

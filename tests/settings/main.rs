@@ -10,6 +10,7 @@
 mod support;
 
 mod access;
+mod closing;
 mod listener;
 mod log_lines;
 mod queues;

@@ -1,5 +1,8 @@
 //! SIGHUP's work: what a reload changes at once, what it leaves, and what a broken file does.
 
+mod live_keys;
+mod restart_keys;
+
 use midge::broker::StartError;
 use midge::message::DropCause;
 use midge::packet::{Connect, ConnectProperties, QoS};

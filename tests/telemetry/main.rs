@@ -4,6 +4,7 @@ mod accounting;
 mod api;
 mod ctl;
 mod health;
+mod http;
 mod losses;
 mod metrics;
 mod support;

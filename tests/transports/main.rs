@@ -5,11 +5,13 @@
 
 mod support;
 
+mod closing;
 mod hostile;
 mod limits;
 mod mutual_tls;
 mod proxy_protocol;
 mod reload;
+mod reload_keys;
 mod shutdown;
 mod start_errors;
 mod tcp;

@@ -40,6 +40,10 @@ impl Client {
         Client { stream, version, inbox: Vec::new(), last_id: 0 }
     }
 
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the broker reads").expect("an open connection");
     }

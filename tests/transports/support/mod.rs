@@ -11,7 +11,7 @@ mod websocket;
 pub use authority::Authority;
 pub use dribble::Dribble;
 pub use log::Log;
-pub use mqtt::{Client, connect_packet, publish_packet, within};
+pub use mqtt::{Client, connect_packet, connect_packet_3_1_1, publish_packet, within};
 pub use server::{TestBroker, listener, network, tls, websocket};
 pub use tls::TlsClient;
 pub use websocket::{Frames, WebSocketClient, frame, request};

@@ -46,6 +46,11 @@ pub fn connect_packet(client_id: &str, will: Option<&str>) -> Vec<u8> {
     packet(0x10, &[&text("MQTT"), &[5, flags, 0, 0, 0], &text(client_id), &will])
 }
 
+/// MQTT 3.1.1, clean session, without keep alive.
+pub fn connect_packet_3_1_1(client_id: &str) -> Vec<u8> {
+    packet(0x10, &[&text("MQTT"), &[4, 2, 0, 0], &text(client_id)])
+}
+
 /// QoS 0, or QoS 1 with the packet id 1.
 pub fn publish_packet(topic: &str, payload: &[u8], qos: u8) -> Vec<u8> {
     let packet_id: &[u8] = if qos > 0 { &[0, 1] } else { &[] };

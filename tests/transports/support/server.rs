@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use midge::broker::{Broker, StartError};
-use midge::config::{CertificateConfig, Config, IpNetwork, ListenerAddress, ListenerConfig, TlsConfig, Transport};
+use midge::config::{
+    AdminConfig, CertificateConfig, Config, IpNetwork, ListenerAddress, ListenerConfig, TlsConfig, Transport,
+};
 use midge::net::clock::Clock;
 use tokio::net::TcpStream;
 
@@ -54,9 +56,19 @@ impl TestBroker {
         Self::try_start(listeners).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// The same with HTTP for operators.
+    pub async fn start_with_http(listeners: Vec<ListenerConfig>) -> Self {
+        let admin = AdminConfig { http: Some(([127, 0, 0, 1], 0).into()), ..AdminConfig::default() };
+        Self::with(listeners, admin).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     pub async fn try_start(listeners: Vec<ListenerConfig>) -> Result<Self, StartError> {
+        Self::with(listeners, AdminConfig::default()).await
+    }
+
+    async fn with(listeners: Vec<ListenerConfig>, admin: AdminConfig) -> Result<Self, StartError> {
         let shutdown_timeout = Duration::from_secs(5);
-        let config = Config { listeners, shutdown_timeout, ..Config::default() };
+        let config = Config { listeners, shutdown_timeout, admin, ..Config::default() };
         config.validate().unwrap_or_else(|error| panic!("{error}"));
         let clock = Clock::manual();
         let broker = Broker::start_with_clock(&config, clock.clone()).await?;
