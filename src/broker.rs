@@ -5,6 +5,7 @@ mod listen;
 
 pub use listen::check_tls;
 mod operate;
+mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,12 +23,14 @@ use crate::config::{
 use crate::net::census::{Accounting, Census};
 use crate::net::clock::{Alarm, Clock};
 use crate::net::context::{Access, ListenerContext, Shared};
+use crate::net::keeper::Keeper;
 use crate::net::tls::TlsError;
 use crate::packet::ProtocolVersion;
 use crate::protocol::{Denied3x, MountPoint, Settings};
 use crate::router::{
     Batch, Counts, GroupLimits, OnQueueFull, QueueLimits, RetainedLimits, Router, RouterConfig, ShareStrategy,
 };
+use crate::store::{Recovered, Store};
 use crate::telemetry::snapshot::Observed;
 
 /// A running broker. Dropping it without [`Broker::shutdown`] leaves its tasks to the runtime.
@@ -60,19 +63,45 @@ pub enum StartError {
     Tls { listener: String, error: TlsError },
     #[error(transparent)]
     AuthFile(#[from] AuthFileError),
+    #[error("{0}")]
+    Store(String),
 }
 
 impl Broker {
     /// Starts a broker; it serves until [`Broker::shutdown`].
     pub async fn start(config: &Config) -> Result<Broker, StartError> {
-        Broker::start_with_clock(config, Clock::monotonic()).await
+        config.validate()?;
+        let opened = state::open(&config.store).await?;
+        let clock = Clock::monotonic_from(opened.as_ref().map(|opened| opened.recovered.time).unwrap_or_default());
+        Broker::start_with(config, clock, opened).await
     }
 
-    /// The same with a clock of the caller's, which moves every deadline of the protocol.
+    /// The same with a clock of the caller's, which moves every deadline of the protocol; everything is in memory.
     pub async fn start_with_clock(config: &Config, clock: Clock) -> Result<Broker, StartError> {
         config.validate()?;
+        Broker::start_with(config, clock, None).await
+    }
+
+    /// The same with a store of the caller's, and what it had.
+    pub async fn start_with_store(
+        config: &Config,
+        clock: Clock,
+        store: Arc<dyn Store>,
+        recovered: Recovered,
+    ) -> Result<Broker, StartError> {
+        config.validate()?;
+        Broker::start_with(config, clock, Some(state::Opened { store, recovered })).await
+    }
+
+    async fn start_with(config: &Config, clock: Clock, opened: Option<state::Opened>) -> Result<Broker, StartError> {
         let sessions_max = config.limits.sessions_max.map_or(u32::MAX, |max| max.get());
-        let shared = Arc::new(Shared::new(Router::new(&router_config(config)), clock, sessions_max));
+        let (store, recovered) = opened.map(|opened| (opened.store, opened.recovered)).unzip();
+        let router = match &recovered {
+            Some(recovered) => Router::restored(&router_config(config), recovered.seed, recovered.next_owner),
+            None => Router::new(&router_config(config)),
+        };
+        let keeper = Keeper::new(store, state::durabilities(&config.store));
+        let shared = Arc::new(Shared::new(router, clock, sessions_max, keeper));
         let mut broker = Broker {
             observed: Arc::new(Observed::new(Arc::clone(&shared))),
             shared,
@@ -85,7 +114,7 @@ impl Broker {
             admin_stop: CancellationToken::new(),
             admin_tasks: TaskTracker::new(),
         };
-        match broker.start_parts(config).await {
+        match broker.start_parts(config, recovered).await {
             Ok(()) => Ok(broker),
             Err(error) => {
                 broker.shutdown().await;
@@ -94,15 +123,22 @@ impl Broker {
         }
     }
 
-    async fn start_parts(&mut self, config: &Config) -> Result<(), StartError> {
+    async fn start_parts(&mut self, config: &Config, recovered: Option<Recovered>) -> Result<(), StartError> {
         self.operate(&config.admin).await?;
-        // Before the first client comes.
-        let observing = Arc::clone(&self.observed).observe(config.sys.interval, self.stop.clone());
         for listener in &config.listeners {
-            self.listen(listener, &config.limits)?;
+            self.listeners.push(Arc::new(listen::context(listener, &config.limits)?));
+        }
+        // Before the first client comes.
+        if let Some(recovered) = recovered {
+            self.restore(recovered).await?;
+        }
+        let observing = Arc::clone(&self.observed).observe(config.sys.interval, self.stop.clone());
+        for (listener, context) in config.listeners.iter().zip(self.listeners.clone()) {
+            self.listen(listener, &context)?;
         }
         self.tasks.spawn(observing);
         self.tasks.spawn(keep_house(Arc::clone(&self.shared), self.stop.clone()));
+        self.tasks.spawn(state::keep(Arc::clone(&self.shared), self.stop.clone()));
         self.observed.set_started();
         Ok(())
     }
@@ -155,6 +191,7 @@ impl Broker {
         if tokio::time::timeout(self.shutdown_timeout, clients).await.is_err() {
             tracing::warn!(connections = self.shared.tasks.len(), "shutdown timeout: connections are cut");
         }
+        self.close_store().await;
         self.admin_stop.cancel();
         self.admin_tasks.close();
         if tokio::time::timeout(ADMIN_STOP, self.admin_tasks.wait()).await.is_err() {

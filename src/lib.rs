@@ -45,6 +45,7 @@
 //! | [`packet`] | what bytes mean, in each version | `topic` |
 //! | [`protocol`] | what a server does with one connection and its session | `message` `packet` `topic` |
 //! | [`router`] | who gets a message, and what a full queue means | `message` `topic` |
+//! | [`store`] | how what must outlive the process is kept | `message` `packet` `topic` |
 //! | [`auth`] | who may connect, and do what | `message` `packet` `topic` |
 //! | [`config`] | what the operator wants, and what of it is wrong | `topic` |
 //! | [`net`] | when something happens: sockets, tasks, deadlines | all of the above but `config` |
@@ -78,5 +79,6 @@ pub mod net;
 pub mod packet;
 pub mod protocol;
 pub mod router;
+pub mod store;
 pub mod telemetry;
 pub mod topic;

@@ -189,7 +189,12 @@ impl Message {
 
     /// What it counts for in queue and retained limits: topic, properties, payload and its own overhead.
     pub fn size(&self) -> usize {
-        self.0.slice.len() + OVERHEAD_BYTES
+        Message::size_of(self.0.slice.len())
+    }
+
+    /// The size of a message whose topic, properties and payload are together so long.
+    pub(crate) fn size_of(bytes: usize) -> usize {
+        bytes + OVERHEAD_BYTES
     }
 }
 
@@ -223,6 +228,49 @@ impl SubscriptionIds {
     }
 }
 
+/// Whose stored copies they are: a session, or a shared group whose messages wait for a member. Never given twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerId(pub u64);
+
+/// Shared groups count in a half of their own, so that a copy knows its owner from its group.
+const GROUP_OWNERS: u64 = 1 << 63;
+
+impl From<GroupId> for OwnerId {
+    fn from(group: GroupId) -> OwnerId {
+        OwnerId(GROUP_OWNERS | u64::from(group.0.get()))
+    }
+}
+
+impl OwnerId {
+    /// The group, if it is one.
+    pub fn group(self) -> Option<GroupId> {
+        let number = u32::try_from(self.0 ^ GROUP_OWNERS).ok()?;
+        NonZeroU32::new(number).map(GroupId)
+    }
+}
+
+/// Names a stored message for as long as it is kept: the number of its record. Later messages have higher numbers.
+/// Zero is no row: the copy is in memory only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowId(pub u64);
+
+impl RowId {
+    pub const NONE: RowId = RowId(0);
+
+    pub fn is_stored(self) -> bool {
+        self != RowId::NONE
+    }
+}
+
+/// One copy of a message, as it is stored for one owner.
+#[derive(Clone, Debug)]
+pub struct StoredCopy {
+    pub owner: OwnerId,
+    pub qos: QoS,
+    pub retain: bool,
+    pub subscription_ids: SubscriptionIds,
+}
+
 /// One message on its way to one session.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -234,6 +282,8 @@ pub struct Delivery {
     pub subscription_ids: SubscriptionIds,
     /// The group it was taken from, to which it may return.
     pub group: Option<GroupId>,
+    /// Where it is stored, if it is.
+    pub row: RowId,
 }
 
 /// Why one copy of a message did not arrive. The names are those of the metrics' label `cause`.
@@ -262,10 +312,12 @@ pub enum DropCause {
     RefusedByReceiver,
     /// An operator purged the queue.
     Purged,
+    /// The store did not keep it: a disk that is full or broken.
+    StoreFailed,
 }
 
 impl DropCause {
-    pub const ALL: [DropCause; 11] = [
+    pub const ALL: [DropCause; 12] = [
         DropCause::QueueFull,
         DropCause::Offline,
         DropCause::Expired,
@@ -277,6 +329,7 @@ impl DropCause {
         DropCause::ConnectionLost,
         DropCause::RefusedByReceiver,
         DropCause::Purged,
+        DropCause::StoreFailed,
     ];
 
     pub fn name(self) -> &'static str {
@@ -292,6 +345,7 @@ impl DropCause {
             DropCause::ConnectionLost => "connection_lost",
             DropCause::RefusedByReceiver => "refused_by_receiver",
             DropCause::Purged => "purged",
+            DropCause::StoreFailed => "store_failed",
         }
     }
 }
@@ -329,6 +383,13 @@ mod tests {
         assert_eq!(m.remaining_expiry(BrokerTime::from_millis(9_001)), Some(1));
         assert!(!m.is_expired(BrokerTime::from_millis(9_999)));
         assert!(m.is_expired(BrokerTime::from_millis(10_000)));
+    }
+
+    #[test]
+    fn groups_and_sessions_are_different_owners() {
+        let group = GroupId(NonZeroU32::MIN);
+        assert_eq!(OwnerId::from(group).group(), Some(group));
+        assert_eq!((OwnerId(1).group(), OwnerId(u64::from(u32::MAX)).group()), (None, None));
     }
 
     #[test]

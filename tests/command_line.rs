@@ -235,6 +235,13 @@ bytes_max = \"7KiB\"
 strategy = \"random\"
 queue_messages_max = 7
 queue_bytes_max = \"7KiB\"
+[store]
+directory = \"elsewhere\"
+memory = true
+durability = \"os\"
+rules = [{ filter = \"a/#\", durability = \"memory\" }]
+bytes_max = \"7MiB\"
+free_bytes_min = \"7MiB\"
 [sys]
 interval = \"7s\"
 [admin]
@@ -266,9 +273,12 @@ fn a_reload_names_every_key_that_waits_for_a_restart_and_does_nothing_about_it()
     let is_own = |key: &str| !["defaults.", "access."].iter().any(|of| key.starts_with(of)) && key != "listener.name";
     let mut waiting: Vec<_> = midge::config::all_keys();
     waiting.retain(|key| is_own(key) && !live.contains(key));
+    // A list of rules changes as a whole.
+    waiting.iter_mut().filter(|key| key.starts_with("store.rules.")).for_each(|key| *key = "store.rules".into());
     waiting.sort_unstable();
+    waiting.dedup();
     assert_eq!(named, waiting);
-    for made in ["ctl.sock", "midge.log"] {
+    for made in ["ctl.sock", "midge.log", "elsewhere"] {
         assert!(!path.join(made).exists(), "{made}");
     }
 }

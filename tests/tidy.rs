@@ -6,18 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each room of src/, and the rooms that it may use. `broker` knows them all; `cli` and `main` use the library.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("topic", &[]),
     ("packet", &["topic"]),
     ("message", &["packet", "topic"]),
     ("protocol", &["message", "packet", "topic"]),
     ("router", &["message", "topic"]),
+    ("store", &["message", "packet", "topic"]),
     ("auth", &["message", "packet", "topic"]),
     ("config", &["topic"]),
-    ("net", &["auth", "message", "packet", "protocol", "router", "topic"]),
-    ("telemetry", &["config", "message", "net", "packet", "router", "topic"]),
+    ("net", &["auth", "message", "packet", "protocol", "router", "store", "topic"]),
+    ("telemetry", &["config", "message", "net", "packet", "router", "store", "topic"]),
     ("admin", &["message", "net", "packet", "router", "telemetry", "topic"]),
-    ("broker", &["admin", "auth", "config", "message", "net", "packet", "protocol", "router", "telemetry", "topic"]),
+    (
+        "broker",
+        &["admin", "auth", "config", "message", "net", "packet", "protocol", "router", "store", "telemetry", "topic"],
+    ),
 ];
 
 /// What turns a sans-IO room into another one.

@@ -39,6 +39,7 @@ async fn readyz(State(observed): Broker) -> Response {
 
 fn readiness(observed: &Observed) -> Result<&'static str, &'static str> {
     match (observed.is_ready(), observed.shared().is_stopping()) {
+        (true, _) if observed.shared().keeper.has_failed() => Err("the store has failed"),
         (true, _) => Ok("ok"),
         (false, true) => Err("stopping"),
         (false, false) => Err("starting"),

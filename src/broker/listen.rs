@@ -21,17 +21,15 @@ use crate::net::websocket::UpgradeRules;
 
 impl Broker {
     /// Binds every address of a listener and accepts from now on.
-    pub(super) fn listen(&mut self, config: &ListenerConfig, limits: &SessionLimits) -> Result<(), StartError> {
-        let context = Arc::new(context(config, limits)?);
+    pub(super) fn listen(&mut self, config: &ListenerConfig, context: &Arc<ListenerContext>) -> Result<(), StartError> {
         for address in &config.addresses {
             let Some(socket) = bind(config, address)? else { continue };
             self.local_addresses.extend(socket.local_addr());
-            let (context, shared, stop) = (Arc::clone(&context), Arc::clone(&self.shared), self.stop.clone());
+            let (context, shared, stop) = (Arc::clone(context), Arc::clone(&self.shared), self.stop.clone());
             self.tasks.spawn(listener::accept(socket, context, shared, stop));
         }
-        self.watch_tls(&context);
-        self.observed.add_listener(&context);
-        self.listeners.push(context);
+        self.watch_tls(context);
+        self.observed.add_listener(context);
         Ok(())
     }
 
@@ -47,7 +45,7 @@ impl Broker {
     }
 }
 
-fn context(config: &ListenerConfig, limits: &SessionLimits) -> Result<ListenerContext, StartError> {
+pub(super) fn context(config: &ListenerConfig, limits: &SessionLimits) -> Result<ListenerContext, StartError> {
     Ok(ListenerContext {
         name: config.name.as_str().into(),
         settings: ArcSwap::from_pointee(settings(config, limits)),

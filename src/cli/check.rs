@@ -7,7 +7,7 @@ use clap::Args;
 use midge::{
     auth::{AclFile, AuthFileError, PasswordFile, ScramFile},
     broker::check_tls,
-    config::{AccessConfig, Config, ConfigError, ListenerConfig, Loaded, Transport},
+    config::{AccessConfig, Config, ConfigError, DurabilityClass, ListenerConfig, Loaded, StoreConfig, Transport},
 };
 
 use super::LayerArgs;
@@ -45,6 +45,9 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     }
     for listener in &config.listeners {
         writeln!(out, "{}", summary(listener))?;
+    }
+    for line in durability(&config.store) {
+        writeln!(out, "{line}")?;
     }
     writeln!(out, "the configuration is right")?;
     Ok(())
@@ -90,6 +93,22 @@ fn problem<T>(path: &Option<impl AsRef<Path>>, load: fn(&Path) -> Result<T, Auth
     load(path.as_ref()?.as_ref()).err().map(|error| error.to_string())
 }
 
+/// What an acknowledgement promises, and for which topics it is something else.
+fn durability(store: &StoreConfig) -> Vec<String> {
+    let directory = match &store.directory {
+        Some(directory) if !store.memory => directory.display(),
+        _ => return vec!["store: memory only, nothing outlives the process".into()],
+    };
+    let name = |class| match class {
+        DurabilityClass::Memory => "memory",
+        DurabilityClass::Os => "os",
+        DurabilityClass::Fsync => "fsync",
+    };
+    let mut lines = vec![format!("store: {directory}, {}", name(store.durability))];
+    lines.extend(store.rules.iter().map(|rule| format!("store: {}, {}", rule.filter, name(rule.durability))));
+    lines
+}
+
 fn summary(listener: &ListenerConfig) -> String {
     let ListenerConfig { name, addresses, transport, tls, .. } = listener;
     let addresses = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -106,6 +125,15 @@ fn summary(listener: &ListenerConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_and_how_safely_is_told() {
+        let text = "store = { directory = \"d\", rules = [{ filter = \"t/#\", durability = \"memory\" }] }";
+        assert_eq!(durability(&config(text).store), ["store: d, fsync", "store: t/#, memory"]);
+        let only = ["store: memory only, nothing outlives the process"];
+        assert_eq!(durability(&config("store.memory = true").store), only);
+        assert_eq!(durability(&StoreConfig::default()), only);
+    }
 
     fn config(text: &str) -> Config {
         Config::parse("midge.toml", text).unwrap()

@@ -30,6 +30,14 @@ pub struct LayerArgs {
     #[arg(long)]
     allow_anonymous: bool,
 
+    /// Keep sessions, queues and retained messages in DIR instead of $STATE_DIRECTORY or midge-data
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+
+    /// Keep nothing beyond the process
+    #[arg(long, conflicts_with = "data_dir")]
+    memory: bool,
+
     /// What is logged: error, warn, info, debug, trace, or for example info,midge::net=debug
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -48,7 +56,12 @@ enum LogFormat {
 impl LayerArgs {
     /// All layers above the defaults, with the environment of this process.
     pub fn layers(&self) -> Layers {
-        Layers { file: self.config.clone(), environment: Layers::variables(), flags: self.flags() }
+        Layers {
+            file: self.config.clone(),
+            environment: Layers::variables(),
+            flags: self.flags(),
+            data_directory: Some(data_directory()),
+        }
     }
 
     fn flags(&self) -> Vec<Flag> {
@@ -67,6 +80,12 @@ impl LayerArgs {
         if self.allow_anonymous {
             set("--allow-anonymous", "access.allow_anonymous", "true");
         }
+        if let Some(directory) = &self.data_dir {
+            set("--data-dir", "store.directory", directory);
+        }
+        if self.memory {
+            set("--memory", "store.memory", "true");
+        }
         if let Some(filter) = &self.log {
             set("--log", "log.filter", filter);
         }
@@ -79,6 +98,13 @@ impl LayerArgs {
         }
         flags
     }
+}
+
+/// Where state is kept when nobody says where: systemd's StateDirectory=, the first of several.
+pub fn data_directory() -> PathBuf {
+    let state = std::env::var("STATE_DIRECTORY").unwrap_or_default();
+    let first = state.split(':').next().filter(|first| !first.is_empty());
+    first.unwrap_or("midge-data").into()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use super::{read::Reader, *};
+use crate::topic::ParsedFilter;
 
 /// Reports everything that must not start.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -17,8 +18,21 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
         listener_check.transport();
         listener_check.protocol();
     }
+    store(&config.store, reader);
     admin(&config.admin, reader);
     log(&config.log, reader);
+}
+
+/// A filter that matches nothing would leave its messages to the default, and nobody would know.
+fn store(store: &StoreConfig, reader: &mut Reader) {
+    for (at, rule) in store.rules.iter().enumerate() {
+        let message = match ParsedFilter::parse(&rule.filter) {
+            Ok(parsed) if parsed.share.is_none() => continue,
+            Ok(_) => "a rule is about topics, and $share/… is about who shares them: write the filter alone".into(),
+            Err(error) => format!("{:?} is no topic filter: {error}", rule.filter),
+        };
+        reader.report_key(&format!("store.rules[{at}].filter"), message);
+    }
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

@@ -20,6 +20,7 @@ impl Default for Config {
             limits: SessionLimits::default(),
             retained: RetainedConfig::default(),
             shared: SharedConfig::default(),
+            store: StoreConfig::default(),
             sys: SysConfig::default(),
             admin: AdminConfig::default(),
             log: LogConfig::default(),
@@ -148,6 +149,19 @@ impl Default for SharedConfig {
             strategy: SharedStrategy::RoundRobin,
             queue_messages_max: nonzero(100_000),
             queue_bytes_max: ByteSize(64 * MIB),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig {
+            directory: None,
+            memory: false,
+            durability: DurabilityClass::Fsync,
+            rules: Vec::new(),
+            bytes_max: ByteSize(0),
+            free_bytes_min: ByteSize(64 * MIB),
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Layers {
     /// Names with their `MIDGE_` prefix; others are not looked at.
     pub environment: Vec<(String, String)>,
     pub flags: Vec<Flag>,
+    /// Where state is kept when no layer says where; `None` keeps it in memory.
+    pub data_directory: Option<PathBuf>,
 }
 
 /// A flag of the command line that sets a key.
@@ -61,7 +63,10 @@ impl Layers {
         let ignored = self.lay_environment(&mut tree, &mut problems);
         self.lay_flags(&mut tree, &mut problems);
         let mut reader = Reader::new(problems);
-        let config = reader.config(&tree);
+        let mut config = reader.config(&tree);
+        if config.store.directory.is_none() {
+            config.store.directory.clone_from(&self.data_directory);
+        }
         check::check(&config, &mut reader);
         files::check(&config, &mut reader);
         Ok(Loaded { config: reader.finish(config)?, ignored })

@@ -49,6 +49,7 @@ pub struct Config {
     pub limits: SessionLimits,
     pub retained: RetainedConfig,
     pub shared: SharedConfig,
+    pub store: StoreConfig,
     pub sys: SysConfig,
     pub admin: AdminConfig,
     pub log: LogConfig,
@@ -285,6 +286,41 @@ pub enum SharedStrategy {
     HashClientId,
     HashTopic,
     LeastInFlight,
+}
+
+/// What outlives the process, and how safely.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreConfig {
+    /// Where state is kept; `None` keeps it in memory. `midge serve` fills it in from [`Layers::data_directory`].
+    pub directory: Option<PathBuf>,
+    /// Keep nothing beyond the process.
+    pub memory: bool,
+    /// Of sessions, and of messages that no rule names.
+    pub durability: DurabilityClass,
+    /// The first whose filter matches a topic decides for its messages.
+    pub rules: Vec<DurabilityRule>,
+    /// All files together; 0 is no limit.
+    pub bytes_max: ByteSize,
+    /// Room on the disk that is left to others.
+    pub free_bytes_min: ByteSize,
+}
+
+/// How safe something is before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DurabilityClass {
+    /// In memory.
+    Memory,
+    /// With the operating system.
+    Os,
+    /// On disk.
+    #[default]
+    Fsync,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DurabilityRule {
+    pub filter: String,
+    pub durability: DurabilityClass,
 }
 
 /// The `$SYS/broker/…` topics.

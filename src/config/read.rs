@@ -83,7 +83,7 @@ macro_rules! sections {
 }
 
 sections! {
-    Config { worker_threads, shutdown_timeout, listeners = "listener", limits, retained, shared, sys, admin, log }
+    Config { worker_threads, shutdown_timeout, listeners = "listener", limits, retained, shared, store, sys, admin, log }
     ListenerConfig {
         name, addresses = "address", unix_mode, transport, websocket, tls, proxy_protocol, access,
         connections_max, connect_rate, connect_timeout, write_timeout, backlog, reuse_port, ipv6_only, no_delay,
@@ -106,6 +106,8 @@ sections! {
     }
     RetainedConfig { messages_max, bytes_max }
     SharedConfig { strategy, queue_messages_max, queue_bytes_max }
+    StoreConfig { directory, memory, durability, rules, bytes_max, free_bytes_min }
+    DurabilityRule { filter, durability }
     SysConfig { interval }
     AdminConfig { http, http_api, socket }
     LogConfig { filter, format, destination }
@@ -314,7 +316,7 @@ macro_rules! scalars {
 scalars! {
     bool, u16, NonZeroU16, NonZeroU32, Option<NonZeroU32>, Option<bool>, String, Duration, Option<SocketAddr>,
     ByteSize, Expiry, FileMode, QoS, Transport, ClientAuth, TlsVersion, CertificateUserName, SubscribeCheck,
-    DeniedPublish, QueueFull, SharedStrategy, LogFormat,
+    DeniedPublish, QueueFull, SharedStrategy, DurabilityClass, LogFormat,
 }
 
 impl Setting for PathBuf {
@@ -405,6 +407,24 @@ impl Setting for Vec<CertificateConfig> {
 
     fn keys(key: &str, all: &mut Vec<String>) {
         CertificateConfig::keys(key, all);
+    }
+}
+
+impl Setting for Vec<DurabilityRule> {
+    fn read(&mut self, node: &Node, reader: &mut Reader) {
+        let Some(items) = reader.items(node, "tables such as { filter = \"logs/#\", durability = \"os\" }") else {
+            return;
+        };
+        self.clear();
+        for (at, item) in items.iter().enumerate() {
+            let mut rule = DurabilityRule::default();
+            reader.item(at, item, |reader| rule.read(item, reader));
+            self.push(rule);
+        }
+    }
+
+    fn keys(key: &str, all: &mut Vec<String>) {
+        DurabilityRule::keys(key, all);
     }
 }
 

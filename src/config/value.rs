@@ -426,5 +426,6 @@ choices! {
         RoundRobin = "round_robin", Random = "random", Sticky = "sticky",
         HashClientId = "hash_client_id", HashTopic = "hash_topic", LeastInFlight = "least_in_flight"
     }
+    DurabilityClass { Memory = "memory", Os = "os", Fsync = "fsync" }
     LogFormat { Text = "text", Json = "json" }
 }

@@ -68,6 +68,8 @@ impl Census {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accounting {
     pub matched: u64,
+    /// There at the start already.
+    pub recovered: u64,
     /// QoS 0 handed to the kernel, QoS 1 PUBACKed, QoS 2 PUBCOMPed.
     pub delivered: u64,
     /// Sent and not acknowledged, or QoS 0 that a socket has not taken.
@@ -82,6 +84,7 @@ impl Accounting {
     pub fn new(counts: &Counts, census: &Census) -> Accounting {
         Accounting {
             matched: counts.matched,
+            recovered: counts.recovered,
             delivered: counts.delivered_sum(),
             inflight: census.inflight + census.unsent_qos0,
             queued: census.queued,
@@ -92,6 +95,6 @@ impl Accounting {
 
     /// Whether every copy is accounted for; between the steps of a message that is on its way, it may not be.
     pub fn is_balanced(&self) -> bool {
-        self.matched == self.delivered + self.inflight + self.queued + self.dropped + self.refused
+        self.matched + self.recovered == self.delivered + self.inflight + self.queued + self.dropped + self.refused
     }
 }

@@ -15,7 +15,7 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    Monotonic { start: Instant },
+    Monotonic { start: Instant, base: BrokerTime },
     Manual(Arc<Mutex<Manual>>),
 }
 
@@ -27,7 +27,12 @@ struct Manual {
 impl Clock {
     /// Runs from now on, as fast as time does.
     pub fn monotonic() -> Self {
-        Clock(Source::Monotonic { start: Instant::now() })
+        Clock::monotonic_from(BrokerTime::default())
+    }
+
+    /// The same from a time on: broker time goes on where it ended before a restart, whatever the wall clock shows.
+    pub fn monotonic_from(base: BrokerTime) -> Self {
+        Clock(Source::Monotonic { start: Instant::now(), base })
     }
 
     /// Stands still but for [`Clock::advance`].
@@ -37,7 +42,7 @@ impl Clock {
 
     pub fn now(&self) -> BrokerTime {
         match &self.0 {
-            Source::Monotonic { start } => BrokerTime::default().after(start.elapsed()),
+            Source::Monotonic { start, base } => base.after(start.elapsed()),
             Source::Manual(manual) => manual.lock().now,
         }
     }

@@ -14,11 +14,13 @@ use tokio_util::task::TaskTracker;
 use super::admission::Admission;
 use super::clock::Clock;
 use super::handshake::Layers;
+use super::keeper::Keeper;
 use crate::auth::{Authenticator, Authorizer, Identity};
-use crate::message::{BrokerTime, DropCause, Message, PublisherId};
+use crate::message::{BrokerTime, DropCause, Message, OwnerId, PublisherId};
 use crate::packet::ProtocolVersion;
 use crate::protocol::{Session, Settings, Will};
-use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, QueueLimits, Router, SessionTable};
+use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, Outcome, QueueLimits, Router, SessionTable};
+use crate::store::{Change, SessionRecord, Ticket, WillRecord};
 
 /// The state of one broker.
 pub struct Shared {
@@ -27,6 +29,7 @@ pub struct Shared {
     pub sessions: SessionTable<Box<Parked>>,
     pub deadlines: Deadlines,
     pub clock: Clock,
+    pub keeper: Keeper,
     /// Costly authentications at a time: a storm of connections waits here instead of on every core.
     pub(super) authentications: Arc<Semaphore>,
     /// Every task of a connection.
@@ -44,10 +47,24 @@ pub struct Parked {
     pub mailbox: Arc<Mailbox>,
     pub identity: Identity,
     pub access: Arc<ArcSwap<Access>>,
+    /// The listener it was last connected through, by name.
+    pub listener: Arc<str>,
     /// When its connection ended.
     pub since: BrokerTime,
+    pub origin: Origin,
     /// Under which its deadlines are set, once they are.
     pub(super) deadlines_of: Option<Generation>,
+}
+
+/// Where a parked session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A network connection of this process.
+    Connection,
+    /// It had a connection when the process before ended: its client may be back before its will is due.
+    Crash,
+    /// The same, of a session that ended with its connection: only its will is left.
+    Remnant,
 }
 
 /// Who may connect and who may do what; swapped whole on reload.
@@ -113,13 +130,14 @@ fn is_sys_topic(topic: &[u8]) -> bool {
 
 impl Shared {
     /// `sessions_max`: sessions at a time; beyond it new ones are refused.
-    pub fn new(router: Router, clock: Clock, sessions_max: u32) -> Self {
+    pub fn new(router: Router, clock: Clock, sessions_max: u32, keeper: Keeper) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Shared {
             router,
             sessions: SessionTable::new(sessions_max),
             deadlines: Deadlines::default(),
             clock,
+            keeper,
             authentications: Arc::new(Semaphore::new(cores)),
             tasks: TaskTracker::new(),
             connected: AtomicU64::new(0),
@@ -143,6 +161,66 @@ impl Shared {
         }
     }
 
+    /// Routes a message and stores what of it outlives the process. `received`: the session whose QoS 2 packet id it came
+    /// under. The ticket is what an acknowledgement has to wait for.
+    pub(super) fn publish(
+        &self,
+        message: &Message,
+        received: Option<(OwnerId, u16)>,
+        batch: &mut Batch,
+    ) -> (Outcome, Option<Ticket>) {
+        let mut keep = self.keeper.publish(message, received);
+        let mut outcome = self.router.publish_kept(message, &mut keep, batch);
+        match outcome {
+            Outcome::Refused(_) => keep.forget_received(),
+            Outcome::Routed { .. } => {
+                if let Err(refused) = keep.remember_received() {
+                    outcome = Outcome::Refused(refused);
+                }
+            }
+        }
+        (outcome, keep.ticket)
+    }
+
+    /// Stores what a batch has brought to its end, wakes and counts what it has gathered.
+    pub fn flush(&self, batch: &mut Batch) {
+        self.keeper.flush(batch);
+        self.router.flush(batch);
+    }
+
+    /// What is stored of a session beside its subscriptions and messages.
+    pub(super) fn record(
+        session: &Session,
+        mailbox: &Mailbox,
+        identity: &Identity,
+        listener: &str,
+        disconnected_at: Option<BrokerTime>,
+    ) -> Change {
+        Change::PutSession(Box::new(SessionRecord {
+            owner: mailbox.owner(),
+            client_id: (&**session.client_id()).into(),
+            user_name: identity.user_name.as_deref().map(Into::into),
+            listener: listener.into(),
+            mount_point: session.mount_point().as_str().into(),
+            expiry_interval: session.expiry_interval,
+            disconnected_at,
+            will: session.will.as_ref().map(|will| WillRecord {
+                message: will.message(mailbox.publisher(), BrokerTime::default()),
+                message_expiry_interval: will.message_expiry_interval(),
+                delay_interval: will.delay_interval,
+            }),
+        }))
+    }
+
+    /// Stores a session as it is parked.
+    pub(super) fn store_parked(&self, parked: &Parked) {
+        let Parked { session, mailbox, identity, listener, since, .. } = parked;
+        if mailbox.is_stored() {
+            // A store that takes nothing more has it as it was: connected, which a restart takes for a crash.
+            let _ = self.keeper.append(&[Shared::record(session, mailbox, identity, listener, Some(*since))]);
+        }
+    }
+
     /// Publishes a will, if its client was allowed to publish it.
     pub(super) fn publish_will(&self, due: Option<DueWill>, batch: &mut Batch) {
         let Some(due) = due else { return };
@@ -152,7 +230,7 @@ impl Shared {
             tracing::warn!(client_id = &*due.identity.client_id, topic = due.will.topic(), "will not authorised");
             return;
         }
-        self.router.publish(&message, batch);
+        let (_, _) = self.publish(&message, None, batch);
     }
 
     /// Ends a session: its will is published, its subscriptions go, what it had not delivered goes to other members of
@@ -165,7 +243,10 @@ impl Shared {
                 self.router.unsubscribe(&mailbox, filter, batch);
             }
         }
-        let queued = mailbox.close();
+        let queued = mailbox.close(batch);
+        if mailbox.is_recorded() {
+            batch.ended_owners.push(mailbox.owner());
+        }
         let (released, inflight) = session.into_inflight();
         mailbox.lose(DropCause::SessionEnded, released, batch);
         let mut deliveries = Vec::new();
@@ -204,23 +285,30 @@ impl Shared {
                 (will, parked.expires_at() <= now)
             });
             let Some((will, expired)) = due else { continue };
-            self.publish_will(will, batch);
+            if will.is_some() {
+                self.publish_will(will, batch);
+                // Twice after a crash in between, rather than never.
+                self.sessions.with_parked(&client_id, generation, |parked| self.store_parked(parked));
+            }
             if expired && let Some(parked) = self.sessions.take_parked(&client_id, generation) {
                 batch.counts.sessions_expired += 1;
                 tracing::info!(client_id = &*client_id, "session expired");
                 self.end_session(parked, batch); // [MQTT-4.1.0-2]
             }
         }
-        self.router.flush(batch);
+        self.flush(batch);
     }
 
     /// Removes retained messages, and messages that wait in queues, whose expiry has passed ([MQTT-3.3.2-5]).
     pub(crate) fn sweep(&self, batch: &mut Batch) {
         self.router.sweep(batch);
         self.sessions.for_each_mailbox(|mailbox| mailbox.drop_expired(batch.now, batch));
-        self.router.flush(batch);
+        self.flush(batch);
     }
 }
+
+/// How long wills of connections that a crash ended wait at least, in seconds.
+pub(super) const CRASH_GRACE_SECS: u32 = 10;
 
 /// A will whose time has come, with whose it is.
 pub(super) struct DueWill {
@@ -253,11 +341,14 @@ impl Parked {
         }
     }
 
-    /// When its will is due: after its delay, or when the session ends if that is sooner ([MQTT-3.1.2-8]).
+    /// When its will is due: after its delay, or when the session ends if that is sooner ([MQTT-3.1.2-8]). After a crash
+    /// its client gets the time to come back: it was not the client that went.
     pub(super) fn will_at(&self) -> BrokerTime {
-        match &self.session.will {
-            Some(will) => self.since.after_secs(will.delay_interval).min(self.expires_at()),
-            None => BrokerTime::NEVER,
-        }
+        let Some(will) = &self.session.will else { return BrokerTime::NEVER };
+        let delay = match self.origin {
+            Origin::Connection => will.delay_interval,
+            Origin::Crash | Origin::Remnant => will.delay_interval.max(CRASH_GRACE_SECS),
+        };
+        self.since.after_secs(delay).min(self.expires_at())
     }
 }

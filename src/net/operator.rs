@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::context::Shared;
+use super::keeper;
+use crate::message::{Delivery, RowId};
 use crate::protocol::Session;
 use crate::router::{Batch, Control, Inquiry, Kick, SubscriptionView};
 
@@ -22,6 +24,9 @@ pub enum OperatorError {
     Busy,
 }
 
+/// What is read from the store at a time to be looked at.
+const PEEK_ROWS: usize = 512;
+const PEEK_BYTES: usize = 1024 * 1024;
 /// How often a driver is asked again while another question waits for it, and how often its answer is looked for.
 const RETRY: Duration = Duration::from_millis(5);
 /// Drivers answer in their next turn; what takes longer than this is given up.
@@ -60,7 +65,7 @@ impl Shared {
         self.forget_deadlines(&mut parked);
         let mut batch = Batch::at(self.clock.now());
         self.end_session(parked, &mut batch);
-        self.router.flush(&mut batch);
+        self.flush(&mut batch);
         true
     }
 
@@ -70,8 +75,35 @@ impl Shared {
         let mailbox = view.mailbox.ok_or(OperatorError::Busy)?;
         let mut batch = Batch::at(self.clock.now());
         let purged = mailbox.purge(&mut batch);
-        self.router.flush(&mut batch);
+        self.flush(&mut batch);
         Ok(purged)
+    }
+
+    /// Unsent messages of a session, oldest first: from the one at `skip` on, at most `limit`.
+    pub async fn peek(&self, client_id: &str, skip: usize, limit: usize) -> Result<Vec<Delivery>, OperatorError> {
+        let view = self.sessions.view(client_id).ok_or(OperatorError::NotFound)?;
+        let mailbox = view.mailbox.ok_or(OperatorError::Busy)?;
+        let (mut found, in_memory) = mailbox.peek(skip, limit);
+        let (mut skip, mut after) = (skip.saturating_sub(in_memory), mailbox.disk_front());
+        while let Some(row) = after.filter(|_| found.len() < limit) {
+            let before = RowId(row.0.saturating_sub(1));
+            let page = self.keeper.read_page(mailbox.owner(), before, PEEK_ROWS, PEEK_BYTES).await;
+            let page = page.map_err(|_| OperatorError::Busy)?;
+            after = page.rows.last().filter(|_| !page.is_last).map(|last| RowId(last.row.0 + 1));
+            let skipped = skip.min(page.rows.len());
+            skip -= skipped;
+            let room = limit - found.len();
+            found.extend(page.rows.into_iter().skip(skipped).take(room).map(keeper::delivery));
+        }
+        Ok(found)
+    }
+
+    /// Removes retained messages, stored ones too; returns how many there were.
+    pub fn remove_retained<'a>(&self, topics: impl IntoIterator<Item = &'a str>) -> usize {
+        let mut batch = Batch::at(self.clock.now());
+        let removed = topics.into_iter().filter(|topic| self.router.remove_retained(topic, &mut batch)).count();
+        self.flush(&mut batch);
+        removed
     }
 
     /// How many subscriptions a session has, and those from the one at `skip` on, at most `limit`.

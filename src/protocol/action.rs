@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::message::{Delivery, Message};
+use crate::message::{Delivery, GroupId, Message, RowId};
 use crate::packet::{PacketId, QoS, ReasonCode, SubscribeOptions};
 
 /// The effect of one packet from the client. What goes out on the wire is in the `Output` already.
@@ -27,13 +27,27 @@ pub enum Action {
     /// Remove the subscriptions, then `on_unsubscribed`.
     Unsubscribe(UnsubscribeRequest),
     /// A delivery came to its end: PUBACK or PUBCOMP.
-    Completed(QoS),
+    Completed(QoS, Kept),
     /// The client refused a delivery with an error code; `None` when it had taken the message already.
-    RefusedByReceiver(Option<Delivery>),
+    RefusedByReceiver(Option<Delivery>, Kept),
+    /// PUBREC: the message is the client's. The PUBREL in the output promises to remember that.
+    HandedOver(RowId),
+    /// PUBREL: the packet id is free. The PUBCOMP in the output promises to remember that.
+    Released(PacketId),
+    /// A QoS 2 message that is here already: the PUBREC in the output promises what the first one does.
+    Duplicate(PacketId),
     /// DISCONNECT: close; the will, if it is to be published, is still in the session.
     Disconnect {
         reason_code: ReasonCode,
     },
+}
+
+/// Where a delivery is stored, if it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub row: RowId,
+    /// The group whose it still is.
+    pub group: Option<GroupId>,
 }
 
 /// How a PUBLISH is to be acknowledged.

@@ -251,10 +251,9 @@ impl Connection {
         let version = self.version;
         let Some(outbound) = self.outbound() else { return Ok(Action::None) };
         match outbound.on_pubrec(ack.packet_id, ack.reason_code.is_error()) {
-            Acked::Release => {
-                // [MQTT-4.3.3-4], [MQTT-2.2.1-5]
-                out.ack(PacketType::PubRel, ack.packet_id, ReasonCode::Success, version);
-                Ok(Action::None)
+            Acked::Release(row) => {
+                out.ack(PacketType::PubRel, ack.packet_id, ReasonCode::Success, version); // [MQTT-4.3.3-4], [MQTT-2.2.1-5]
+                Ok(if row.is_stored() { Action::HandedOver(row) } else { Action::None })
             }
             Acked::Unknown if ack.reason_code.is_error() => Ok(Action::None),
             Acked::Unknown => {
@@ -269,15 +268,17 @@ impl Connection {
         let known = self.session.as_mut().is_some_and(|session| session.inbound.release(ack.packet_id));
         let reason_code = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         out.ack(PacketType::PubComp, ack.packet_id, reason_code, self.version); // [MQTT-4.3.3-11], [MQTT-2.2.1-5]
-        Ok(Action::None)
+        Ok(if known { Action::Released(ack.packet_id) } else { Action::None })
     }
 
     fn handle_pubcomp(&mut self, ack: &Ack<'_>) -> Result<Action, Violation> {
         let Some(outbound) = self.outbound() else { return Ok(Action::None) };
         match outbound.on_pubcomp(ack.packet_id) {
-            Acked::Completed(_) => Ok(Action::Completed(QoS::ExactlyOnce)),
+            Acked::Completed(kept, _) => Ok(Action::Completed(QoS::ExactlyOnce, kept)),
             Acked::Unknown => Ok(Action::None),
-            Acked::Mismatch | Acked::Release => Err(Violation::protocol("PUBCOMP for a message that is not released")),
+            Acked::Mismatch | Acked::Release(_) => {
+                Err(Violation::protocol("PUBCOMP for a message that is not released"))
+            }
         }
     }
 
@@ -502,9 +503,9 @@ impl Connection {
 
 fn completed(acked: Acked, qos: QoS, ack: &Ack<'_>) -> Result<Action, Violation> {
     match acked {
-        Acked::Completed(delivery) if ack.reason_code.is_error() => Ok(Action::RefusedByReceiver(delivery)),
-        Acked::Completed(_) => Ok(Action::Completed(qos)),
-        Acked::Unknown | Acked::Release => Ok(Action::None),
+        Acked::Completed(kept, delivery) if ack.reason_code.is_error() => Ok(Action::RefusedByReceiver(delivery, kept)),
+        Acked::Completed(kept, _) => Ok(Action::Completed(qos, kept)),
+        Acked::Unknown | Acked::Release(_) => Ok(Action::None),
         Acked::Mismatch => Err(Violation::protocol("the acknowledgement does not belong to the QoS of the message")),
     }
 }

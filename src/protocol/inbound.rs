@@ -29,6 +29,11 @@ pub(super) enum Begun {
 }
 
 impl Inbound {
+    /// A start of the broker: the ids that were open, ascending.
+    pub(super) fn restore(received: impl Iterator<Item = PacketId>) -> Self {
+        Inbound { received: received.map(|id| (id, false)).collect(), on_connection: 0 }
+    }
+
     /// A network connection begins: what is open from an earlier one takes nothing of its Receive Maximum.
     pub(super) fn connect(&mut self) {
         self.received.iter_mut().for_each(|(_, here)| *here = false);

@@ -18,7 +18,7 @@ mod will;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
+pub use action::{Action, Kept, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 pub use connecting::ConnectRequest;
 pub use connection::Connection;
 pub use error::Violation;

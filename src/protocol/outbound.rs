@@ -11,7 +11,8 @@
 
 use std::collections::VecDeque;
 
-use crate::message::Delivery;
+use super::action::Kept;
+use crate::message::{Delivery, RowId};
 use crate::packet::{PacketId, QoS};
 
 #[derive(Debug, Default)]
@@ -36,17 +37,18 @@ enum Slot {
     Done,
     /// PUBLISH sent, waiting for PUBACK or PUBREC ([MQTT-4.3.2-3], [MQTT-4.3.3-3]).
     Sent(Delivery),
-    /// PUBREL sent, waiting for PUBCOMP ([MQTT-4.3.3-5]). The message is the client's ([MQTT-4.3.3-6]).
-    Released,
+    /// PUBREL sent, waiting for PUBCOMP ([MQTT-4.3.3-5]). The message is the client's ([MQTT-4.3.3-6]); where it is stored
+    /// stays known.
+    Released(RowId),
 }
 
 /// What an acknowledgement did.
 #[derive(Debug)]
 pub(super) enum Acked {
     /// The delivery is complete (PUBACK, PUBCOMP) or was refused by the client (an error code).
-    Completed(Option<Delivery>),
+    Completed(Kept, Option<Delivery>),
     /// PUBREC: send PUBREL.
-    Release,
+    Release(RowId),
     /// Nothing is in flight under this id.
     Unknown,
     /// The acknowledgement does not belong to the QoS or state of the message.
@@ -110,7 +112,7 @@ impl Outbound {
     pub(super) fn on_puback(&mut self, id: PacketId) -> Acked {
         let Some(index) = self.index(id) else { return Acked::Unknown };
         match &self.slots[index] {
-            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce => Acked::Completed(self.finish(index)),
+            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce => self.complete(index),
             Slot::Done => Acked::Unknown,
             _ => Acked::Mismatch,
         }
@@ -122,13 +124,14 @@ impl Outbound {
         match &self.slots[index] {
             Slot::Sent(delivery) if delivery.qos == QoS::ExactlyOnce => {
                 if refused {
-                    return Acked::Completed(self.finish(index));
+                    return self.complete(index);
                 }
+                let row = delivery.row;
                 self.outstanding += u32::from(!self.is_counted(index));
-                self.slots[index] = Slot::Released;
-                Acked::Release
+                self.slots[index] = Slot::Released(row);
+                Acked::Release(row)
             }
-            Slot::Released => Acked::Release,
+            Slot::Released(row) => Acked::Release(*row),
             Slot::Done => Acked::Unknown,
             Slot::Sent(_) => Acked::Mismatch,
         }
@@ -137,7 +140,7 @@ impl Outbound {
     pub(super) fn on_pubcomp(&mut self, id: PacketId) -> Acked {
         let Some(index) = self.index(id) else { return Acked::Unknown };
         match &self.slots[index] {
-            Slot::Released => Acked::Completed(self.finish(index)),
+            Slot::Released(_) => self.complete(index),
             Slot::Done => Acked::Unknown,
             Slot::Sent(_) => Acked::Mismatch,
         }
@@ -147,7 +150,7 @@ impl Outbound {
     /// has room; each in the original order ([MQTT-4.6.0-1]).
     pub(super) fn next_resend(&mut self) -> Option<Resend> {
         if let Some(from) = self.resend_release {
-            let seq = self.find(from, |slot| matches!(slot, Slot::Released));
+            let seq = self.find(from, |slot| matches!(slot, Slot::Released(_)));
             self.resend_release = seq.map(|seq| seq + 1);
             if let Some(seq) = seq {
                 return Some(Resend::PubRel(packet_id(seq)));
@@ -193,19 +196,48 @@ impl Outbound {
                 let may_move = delivery.qos != QoS::ExactlyOnce; // [MQTT-4.8.2-5]
                 Some((delivery, may_move))
             }
-            Slot::Released | Slot::Done => None,
+            Slot::Released(_) | Slot::Done => None,
         })
+    }
+
+    /// A start of the broker: deliveries that had been sent with QoS 2, in their order, each under its id; those without
+    /// a delivery are released.
+    pub(super) fn restore(sent: impl Iterator<Item = (PacketId, RowId, Option<Delivery>)>) -> Self {
+        let mut outbound = Outbound::default();
+        for (id, row, delivery) in sent {
+            if outbound.slots.is_empty() {
+                outbound.base = u64::from(id.get()) - 1;
+            }
+            // Ids that lie between were other deliveries', and are done.
+            while outbound.next_packet_id() != id && (outbound.slots.len() as u64) < PACKET_IDS {
+                outbound.slots.push_back(Slot::Done);
+            }
+            outbound.slots.push_back(delivery.map_or(Slot::Released(row), Slot::Sent));
+            outbound.open += 1;
+        }
+        outbound
     }
 
     /// Deliveries whose PUBREL is out: the client has the message, only PUBCOMP is missing.
     pub(super) fn released(&self) -> u64 {
-        self.slots.iter().filter(|slot| matches!(slot, Slot::Released)).count() as u64
+        self.slots.iter().filter(|slot| matches!(slot, Slot::Released(_))).count() as u64
     }
 
     fn index(&self, id: PacketId) -> Option<usize> {
         let first = u64::from(packet_id(self.base).get());
         let ahead = (u64::from(id.get()) + PACKET_IDS - first) % PACKET_IDS;
         ((ahead as usize) < self.slots.len()).then_some(ahead as usize)
+    }
+
+    fn complete(&mut self, index: usize) -> Acked {
+        let kept = match &self.slots[index] {
+            // A started QoS 2 delivery is its session's own.
+            Slot::Sent(delivery) if delivery.qos == QoS::ExactlyOnce => Kept { row: delivery.row, group: None },
+            Slot::Sent(delivery) => Kept { row: delivery.row, group: delivery.group },
+            Slot::Released(row) => Kept { row: *row, group: None },
+            Slot::Done => Kept::default(),
+        };
+        Acked::Completed(kept, self.finish(index))
     }
 
     fn finish(&mut self, index: usize) -> Option<Delivery> {
@@ -221,7 +253,7 @@ impl Outbound {
         }
         match slot {
             Slot::Sent(delivery) => Some(delivery),
-            Slot::Released | Slot::Done => None,
+            Slot::Released(_) | Slot::Done => None,
         }
     }
 }
@@ -232,7 +264,7 @@ const SLOTS_KEPT: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BrokerTime, Message, MessageParts, PublisherId, SubscriptionIds};
+    use crate::message::{BrokerTime, Message, MessageParts, PublisherId, RowId, SubscriptionIds};
 
     fn delivery(qos: QoS, n: u64) -> Delivery {
         let message = Message::new(&MessageParts {
@@ -245,7 +277,7 @@ mod tests {
             expires_at: BrokerTime::NEVER,
             publisher: PublisherId(1),
         });
-        Delivery { message, qos, retain: false, subscription_ids: SubscriptionIds::None, group: None }
+        Delivery { message, qos, retain: false, subscription_ids: SubscriptionIds::None, group: None, row: RowId::NONE }
     }
 
     fn number(delivery: &Delivery) -> u64 {
@@ -272,7 +304,7 @@ mod tests {
         let mut outbound = connected(10);
         let ids: Vec<_> = (0..4).map(|n| outbound.begin(delivery(QoS::AtLeastOnce, n))).collect();
         for n in [2usize, 0, 3, 1] {
-            let Acked::Completed(Some(done)) = outbound.on_puback(ids[n]) else { panic!("{n}") };
+            let Acked::Completed(_, Some(done)) = outbound.on_puback(ids[n]) else { panic!("{n}") };
             assert_eq!(number(&done), n as u64);
         }
         assert_eq!((outbound.open(), outbound.window_free(), outbound.slots.len()), (0, 10, 0));
@@ -286,7 +318,7 @@ mod tests {
         for n in 0..200_000u64 {
             let id = outbound.begin(delivery(QoS::AtLeastOnce, n));
             assert_eq!(u64::from(id.get()), 1 + n % 65_535);
-            assert!(matches!(outbound.on_puback(id), Acked::Completed(Some(_))));
+            assert!(matches!(outbound.on_puback(id), Acked::Completed(_, Some(_))));
         }
     }
 
@@ -310,10 +342,10 @@ mod tests {
         let id = outbound.begin(delivery(QoS::ExactlyOnce, 0));
         assert!(matches!(outbound.on_pubcomp(id), Acked::Mismatch));
         assert!(matches!(outbound.on_puback(id), Acked::Mismatch));
-        assert!(matches!(outbound.on_pubrec(id, false), Acked::Release));
-        assert!(matches!(outbound.on_pubrec(id, false), Acked::Release));
+        assert!(matches!(outbound.on_pubrec(id, false), Acked::Release(_)));
+        assert!(matches!(outbound.on_pubrec(id, false), Acked::Release(_)));
         assert_eq!(outbound.window_free(), 9);
-        assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(None)));
+        assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(_, None)));
         assert!(matches!(outbound.on_pubrec(id, false), Acked::Unknown));
     }
 
@@ -322,7 +354,7 @@ mod tests {
     fn a_refused_delivery_is_over() {
         let mut outbound = connected(10);
         let id = outbound.begin(delivery(QoS::ExactlyOnce, 0));
-        assert!(matches!(outbound.on_pubrec(id, true), Acked::Completed(Some(_))));
+        assert!(matches!(outbound.on_pubrec(id, true), Acked::Completed(_, Some(_))));
         outbound.connect(10);
         assert!(resent(&mut outbound).is_empty());
     }
@@ -351,16 +383,16 @@ mod tests {
         outbound.on_pubrec(ids[4], false);
         outbound.connect(3);
         assert_eq!(resent(&mut outbound), ["R3", "R5", "P1:0"]);
-        assert!(matches!(outbound.on_pubcomp(ids[2]), Acked::Completed(None)));
+        assert!(matches!(outbound.on_pubcomp(ids[2]), Acked::Completed(_, None)));
         assert_eq!(resent(&mut outbound), ["P2:1"]);
         for id in [ids[0], ids[1]] {
-            assert!(matches!(outbound.on_pubrec(id, false), Acked::Release));
+            assert!(matches!(outbound.on_pubrec(id, false), Acked::Release(_)));
         }
         for id in [ids[0], ids[1], ids[4], ids[3]] {
             let sent = resent(&mut outbound);
             assert_eq!(sent, if id == ids[1] { vec!["P4:3"] } else { vec![] }, "{id}");
             outbound.on_pubrec(id, false);
-            assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(None)));
+            assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(_, None)));
         }
         assert_eq!((outbound.open(), outbound.outstanding), (0, 0));
     }
@@ -371,8 +403,8 @@ mod tests {
         let ids: Vec<_> = (0..3).map(|n| outbound.begin(delivery(QoS::ExactlyOnce, n))).collect();
         outbound.connect(1);
         assert_eq!(resent(&mut outbound), ["P1:0"]);
-        assert!(matches!(outbound.on_pubrec(ids[1], false), Acked::Release));
-        assert!(matches!(outbound.on_pubrec(ids[2], true), Acked::Completed(Some(_))));
+        assert!(matches!(outbound.on_pubrec(ids[1], false), Acked::Release(_)));
+        assert!(matches!(outbound.on_pubrec(ids[2], true), Acked::Completed(_, Some(_))));
         assert_eq!((outbound.open(), outbound.outstanding), (2, 2));
         outbound.on_pubcomp(ids[1]);
         outbound.on_pubrec(ids[0], false);
@@ -411,6 +443,20 @@ mod tests {
         outbound.on_puback(ids[2]);
         assert_eq!(resent(&mut outbound), ["P4:3", "P5:4"]);
         assert_eq!((outbound.open(), outbound.window_free()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_restored_is_sent_again_under_its_ids_and_ends_where_it_is_stored() {
+        let id = |id| PacketId::new(id).unwrap();
+        let stored = |row, n| Delivery { row: RowId(row), ..delivery(QoS::ExactlyOnce, n) };
+        let sent = [(65_534, 5, Some(stored(5, 0))), (1, 7, None), (3, 9, Some(stored(9, 2)))];
+        let mut outbound = Outbound::restore(sent.into_iter().map(|(n, row, delivery)| (id(n), RowId(row), delivery)));
+        outbound.connect(10);
+        assert_eq!(resent(&mut outbound), ["R1", "P65534:0", "P3:2"]);
+        assert_eq!((outbound.open(), outbound.next_packet_id()), (3, id(4)));
+        let Acked::Completed(kept, None) = outbound.on_pubcomp(id(1)) else { panic!("not released") };
+        assert_eq!(kept.row, RowId(7));
+        assert!(matches!(outbound.on_pubrec(id(3), false), Acked::Release(RowId(9))));
     }
 
     // [MQTT-4.8.2-5]

@@ -58,7 +58,7 @@ impl Connection {
             )),
             Begun::Duplicate => {
                 out.ack(PacketType::PubRec, packet_id, ReasonCode::Success, self.version); // [MQTT-4.3.3-10]
-                Ok(Action::None)
+                Ok(Action::Duplicate(packet_id))
             }
             Begun::New => self.accept_publish(publish, packet_id, message, out),
         }
@@ -175,6 +175,11 @@ impl Connection {
             session.outbound.begin(delivery);
         }
         Delivered::Sent
+    }
+
+    /// The packet id that the next QoS 1 or 2 delivery gets.
+    pub fn next_packet_id(&self) -> Option<PacketId> {
+        self.session.as_ref().map(|session| session.outbound.next_packet_id())
     }
 
     /// QoS 1 and 2 messages sent and not completely acknowledged.

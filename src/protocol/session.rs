@@ -10,8 +10,8 @@ use super::inbound::Inbound;
 use super::mount_point::MountPoint;
 use super::outbound::Outbound;
 use super::will::Will;
-use crate::message::{Delivery, SubscriptionIds};
-use crate::packet::SubscribeOptions;
+use crate::message::{Delivery, RowId, SubscriptionIds};
+use crate::packet::{PacketId, SubscribeOptions};
 
 /// Never ends by itself.
 pub const EXPIRY_NEVER: u32 = u32::MAX;
@@ -64,6 +64,18 @@ impl Session {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
         }
+    }
+
+    /// The session as it was before the broker was started again: the QoS 2 packet ids that were received, and what was
+    /// sent with QoS 2 (the id, where it is stored, and the delivery unless PUBREC had come for it).
+    pub fn restore(
+        client_id: Arc<str>,
+        mount_point: &MountPoint,
+        received: impl Iterator<Item = PacketId>,
+        sent: impl Iterator<Item = (PacketId, RowId, Option<Delivery>)>,
+    ) -> Self {
+        let (inbound, outbound) = (Inbound::restore(received), Outbound::restore(sent));
+        Session { inbound, outbound, ..Session::new(client_id, mount_point) }
     }
 
     pub fn client_id(&self) -> &Arc<str> {

@@ -33,6 +33,24 @@ impl Will {
         }
     }
 
+    /// The will as it was before the broker was started again.
+    pub fn restore(message: &Message, message_expiry_interval: Option<u32>, delay_interval: u32) -> Self {
+        Will {
+            topic: message.topic().into(),
+            payload: message.payload().into(),
+            forward: message.forward().into(),
+            qos: message.qos(),
+            retain: message.retain(),
+            message_expiry_interval,
+            delay_interval,
+        }
+    }
+
+    /// Seconds from its publication on.
+    pub fn message_expiry_interval(&self) -> Option<u32> {
+        self.message_expiry_interval
+    }
+
     pub fn topic(&self) -> &str {
         &self.topic
     }

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::counters::{Counters, Counts};
 use super::subscriptions::MatchCache;
-use crate::message::BrokerTime;
+use crate::message::{BrokerTime, OwnerId, RowId};
 
 /// One thread's working state for publishing. Wake-ups and counts take effect at [`Batch::flush`], so a receiver is
 /// woken once for all that a turn has for it.
@@ -14,6 +14,12 @@ pub struct Batch {
     /// When the turn began.
     pub now: BrokerTime,
     pub counts: Counts,
+    /// Stored copies that came to their end.
+    pub ended: Vec<(OwnerId, RowId)>,
+    /// Stored shared groups that came to theirs.
+    pub ended_owners: Vec<OwnerId>,
+    /// Stored retained messages that are no more, with the row up to which that holds.
+    pub unretained: Vec<(Box<str>, RowId)>,
     wakers: Vec<Waker>,
     pub(super) matches: MatchCache,
 }
@@ -21,6 +27,13 @@ pub struct Batch {
 impl Batch {
     pub fn at(now: BrokerTime) -> Self {
         Batch { now, ..Batch::default() }
+    }
+
+    /// The copy came to its end, wherever that was: the store need not keep it.
+    pub fn end_row(&mut self, owner: OwnerId, row: RowId) {
+        if row.is_stored() {
+            self.ended.push((owner, row));
+        }
     }
 
     pub(super) fn wake_later(&mut self, waker: Waker) {

@@ -85,6 +85,8 @@ counters! {
     not_authorised,
     /// Copies that matched.
     matched,
+    /// Copies that were there at the start.
+    recovered,
     /// Copies of messages that were refused whole.
     refused,
     /// Copies delivered: QoS 0 handed to the kernel, QoS 1 PUBACKed, QoS 2 PUBCOMPed.

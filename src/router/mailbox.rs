@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 use super::batch::Batch;
 use super::losses::{LossRecord, Losses};
 use super::shared_subscriptions::Group;
-use crate::message::{BrokerTime, Delivery, DropCause, PublisherId};
+use super::waiting::{Place, Waiting};
+use crate::message::{BrokerTime, Delivery, DropCause, OwnerId, PublisherId, RowId};
 use crate::topic::{QoS, SubscribeOptions};
 
 /// Names a session (or a shared group) in the subscription tree.
@@ -100,6 +101,22 @@ pub enum MailboxEvent {
     Deliveries,
     /// A shared group of this session has messages waiting, and there is window for them.
     GroupsWaiting,
+    /// The next messages are on disk: read rows from `front` on, as many as there is window for.
+    PageWanted {
+        front: RowId,
+        rows_max: u32,
+    },
+}
+
+/// What a driver can do with an answer just now.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Bytes to be moved at most (and one message at least); 0 when the socket does not take more.
+    pub bytes_max: u64,
+    /// Look for waiting groups too.
+    pub groups: bool,
+    /// No page is being read.
+    pub pages: bool,
 }
 
 /// What a driver has under way to its client, as it last told the mailbox.
@@ -132,16 +149,18 @@ pub struct Mailbox {
     id: SubscriberId,
     client_id: Arc<str>,
     publisher: PublisherId,
+    /// The session outlives the process, and so do copies for it.
+    is_stored: bool,
+    /// The store has a record of the session.
+    is_recorded: AtomicBool,
     /// How many the session has. Changed by its owner, read by operators.
     subscriptions: AtomicU32,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
-    queue: VecDeque<Delivery>,
-    bytes: u64,
-    /// QoS 1 and 2 messages in `queue`.
-    queued_acked: u32,
+    owner: OwnerId,
+    waiting: Waiting,
     reserved_messages: u32,
     reserved_bytes: u64,
     limits: QueueLimits,
@@ -156,8 +175,6 @@ struct Inner {
     inquiry: Option<Box<Inquiry>>,
     groups: Vec<Arc<Group>>,
     losses: LossRecord,
-    /// Nothing in `queue` expires before this.
-    earliest_expiry: BrokerTime,
 }
 
 /// What became of a pushed copy.
@@ -175,9 +192,8 @@ pub enum Pushed {
 impl Mailbox {
     pub fn new(id: SubscriberId, client_id: Arc<str>, publisher: PublisherId, limits: QueueLimits) -> Self {
         let inner = Inner {
-            queue: VecDeque::new(),
-            bytes: 0,
-            queued_acked: 0,
+            owner: OwnerId(id.0),
+            waiting: Waiting::default(),
             reserved_messages: 0,
             reserved_bytes: 0,
             limits,
@@ -190,9 +206,40 @@ impl Mailbox {
             inquiry: None,
             groups: Vec::new(),
             losses: LossRecord::default(),
-            earliest_expiry: BrokerTime::NEVER,
         };
-        Mailbox { id, client_id, publisher, subscriptions: AtomicU32::new(0), inner: Mutex::new(inner) }
+        let (subscriptions, inner) = (AtomicU32::new(0), Mutex::new(inner));
+        Mailbox {
+            id,
+            client_id,
+            publisher,
+            is_stored: false,
+            is_recorded: AtomicBool::new(false),
+            subscriptions,
+            inner,
+        }
+    }
+
+    /// The mailbox of a session that outlives the process.
+    pub fn stored(self) -> Self {
+        Mailbox { is_stored: true, ..self }
+    }
+
+    /// The store gets a record of the session: it has to be deleted with it.
+    pub fn note_recorded(&self) {
+        self.is_recorded.store(true, Relaxed);
+    }
+
+    pub fn is_recorded(&self) -> bool {
+        self.is_recorded.load(Relaxed)
+    }
+
+    pub fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
+    /// Whose the stored copies for this session are.
+    pub fn owner(&self) -> OwnerId {
+        OwnerId(self.id.0)
     }
 
     pub fn id(&self) -> SubscriberId {
@@ -234,22 +281,24 @@ impl Mailbox {
         inner.control = None;
         inner.inquiry = None;
         inner.under_way = UnderWay { inflight, ..UnderWay::default() };
-        let shared = inner.take_shared();
+        let shared = inner.waiting.take_shared();
         inner.drop_unkept_qos0(&self.client_id, batch);
+        inner.waiting.park();
         shared
     }
 
-    /// The session has ended: nothing is taken any more. Returns what was still queued.
-    pub fn close(&self) -> VecDeque<Delivery> {
+    /// The session has ended: nothing is taken any more. Returns what was still queued in memory, and counts what was on
+    /// disk as lost.
+    pub fn close(&self, batch: &mut Batch) -> VecDeque<Delivery> {
         let mut inner = self.inner.lock();
         inner.closed = true;
         inner.online = false;
         inner.waker = None;
         inner.groups = Vec::new();
         inner.under_way = UnderWay::default();
-        inner.bytes = 0;
-        inner.queued_acked = 0;
-        std::mem::take(&mut inner.queue)
+        let (queue, on_disk) = inner.waiting.close();
+        inner.lose(DropCause::SessionEnded, on_disk, &self.client_id, batch);
+        queue
     }
 
     /// Whether the session has ended.
@@ -337,15 +386,13 @@ impl Mailbox {
 
     /// The driver's look into its mailbox: at most one event, and the waker kept when there is none.
     ///
-    /// `under_way` is what the driver has under way now. At most `bytes_max` bytes are moved into `into` (and one message at
-    /// least), nothing when `bytes_max` is 0 (the socket does not take more); never more QoS 1 and 2 messages than
-    /// its window has free. `groups` asks to look for waiting groups too.
+    /// `under_way` is what the driver has under way now. Never more QoS 1 and 2 messages are moved into `into` than its
+    /// window has free.
     pub fn poll(
         &self,
         waker: &Waker,
         under_way: UnderWay,
-        bytes_max: u64,
-        groups: bool,
+        wishes: Wishes,
         into: &mut VecDeque<Delivery>,
     ) -> Poll<MailboxEvent> {
         let mut inner = self.inner.lock();
@@ -356,17 +403,61 @@ impl Mailbox {
         if inner.inquiry.is_some() {
             return Poll::Ready(MailboxEvent::Inquired);
         }
-        if bytes_max > 0 && inner.move_out(bytes_max, into) {
+        if wishes.bytes_max > 0 && inner.move_out(wishes.bytes_max, into) {
             return Poll::Ready(MailboxEvent::Deliveries);
         }
-        if groups && bytes_max > 0 && inner.credit() > 0 && inner.groups.iter().any(|group| group.is_waiting()) {
-            return Poll::Ready(MailboxEvent::GroupsWaiting);
+        if wishes.bytes_max > 0 && inner.credit() > 0 {
+            if wishes.pages
+                && inner.waiting.wants_page()
+                && let Some(front) = inner.waiting.disk_front()
+            {
+                return Poll::Ready(MailboxEvent::PageWanted { front, rows_max: inner.credit() });
+            }
+            if wishes.groups && inner.groups.iter().any(|group| group.is_waiting()) {
+                return Poll::Ready(MailboxEvent::GroupsWaiting);
+            }
         }
-        inner.is_stuck = !inner.queue.is_empty();
+        inner.is_stuck = inner.waiting.len() > 0;
         if !inner.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
         Poll::Pending
+    }
+
+    /// Takes in what was read from `front` on; what should have been there and was not is counted as lost.
+    pub fn page_in(&self, front: RowId, rows: Vec<(RowId, Delivery)>, batch: &mut Batch) {
+        let mut inner = self.inner.lock();
+        let lost = inner.waiting.page_in(front, rows);
+        inner.lose(DropCause::StoreFailed, lost, &self.client_id, batch);
+    }
+
+    /// At a start: a copy that waits on disk.
+    pub fn restore(&self, row: RowId, size: u64, expires_at: BrokerTime) {
+        self.inner.lock().waiting.restore(row, size, expires_at);
+    }
+
+    /// The first row on disk, if something there may have expired: then look, and say what was found with
+    /// [`Mailbox::end_search`].
+    pub fn begin_search(&self, now: BrokerTime) -> Option<RowId> {
+        let mut inner = self.inner.lock();
+        if !inner.waiting.may_have_expired(now) {
+            return None;
+        }
+        inner.waiting.begin_search();
+        inner.waiting.disk_front()
+    }
+
+    /// `expired` in ascending order, and the earliest expiry of the others.
+    pub fn end_search(&self, expired: &[RowId], next: BrokerTime, batch: &mut Batch) {
+        let mut inner = self.inner.lock();
+        let owner = inner.owner;
+        let dropped = inner.waiting.end_search(expired, next, owner, batch);
+        inner.lose(DropCause::Expired, dropped, &self.client_id, batch);
+    }
+
+    /// The first row of those on disk, behind what is in memory.
+    pub fn disk_front(&self) -> Option<RowId> {
+        self.inner.lock().waiting.disk_front()
     }
 
     /// For the driver, to be answered.
@@ -405,8 +496,8 @@ impl Mailbox {
     pub fn stats(&self) -> MailboxStats {
         let inner = self.inner.lock();
         MailboxStats {
-            queued: inner.queue.len() as u64,
-            queued_bytes: inner.bytes,
+            queued: inner.waiting.len(),
+            queued_bytes: inner.waiting.bytes(),
             under_way: inner.under_way,
             losses: inner.losses.losses(),
             online: inner.online,
@@ -415,20 +506,22 @@ impl Mailbox {
         }
     }
 
-    /// Unsent messages, oldest first, for the operator's eyes.
-    pub fn peek(&self, skip: usize, limit: usize) -> Vec<Delivery> {
-        self.inner.lock().queue.iter().skip(skip).take(limit).cloned().collect()
+    /// Unsent messages in memory, oldest first, for the operator's eyes; and how many there are. Others are on disk, from
+    /// [`Mailbox::disk_front`] on.
+    pub fn peek(&self, skip: usize, limit: usize) -> (Vec<Delivery>, usize) {
+        let inner = self.inner.lock();
+        let found = inner.waiting.in_memory().skip(skip).take(limit).cloned().collect();
+        (found, (inner.waiting.len() - inner.waiting.on_disk()) as usize)
     }
 
     /// Throws away every unsent message; returns how many.
     pub fn purge(&self, batch: &mut Batch) -> usize {
         let mut inner = self.inner.lock();
-        let purged = std::mem::take(&mut inner.queue).len();
-        inner.bytes = 0;
-        inner.queued_acked = 0;
+        let owner = inner.owner;
+        let purged = inner.waiting.purge(owner, batch);
         inner.is_stuck = false;
-        inner.lose(DropCause::Purged, purged as u64, &self.client_id, batch);
-        purged
+        inner.lose(DropCause::Purged, purged, &self.client_id, batch);
+        purged as usize
     }
 
     /// Drops messages that have expired: a session that sleeps does not look itself.
@@ -458,25 +551,26 @@ impl Mailbox {
     /// In flight and waiting, for the `least_in_flight` strategy.
     pub(super) fn load(&self) -> u32 {
         let inner = self.inner.lock();
-        inner.under_way.inflight + inner.queued_acked
+        inner.under_way.inflight + inner.waiting.acked()
     }
 }
 
 impl Inner {
     fn credit(&self) -> u32 {
-        self.under_way.window_free.saturating_sub(self.queued_acked)
+        self.under_way.window_free.saturating_sub(self.waiting.acked())
     }
 
     fn has_room(&self, delivery: &Delivery) -> bool {
-        let messages = self.queue.len() as u64 + u64::from(self.reserved_messages);
-        let bytes = self.bytes + self.reserved_bytes + delivery.message.size() as u64;
+        let messages = self.waiting.len() + u64::from(self.reserved_messages);
+        let bytes = self.waiting.bytes() + self.reserved_bytes + delivery.message.size() as u64;
         messages < u64::from(self.limits.messages_max) && bytes <= self.limits.bytes_max
     }
 
     /// Room for a message whose size is not known yet: the byte limit may be passed by one message.
     fn has_room_for_one(&self) -> bool {
-        let messages = self.queue.len() as u64 + u64::from(self.reserved_messages);
-        messages < u64::from(self.limits.messages_max) && self.bytes + self.reserved_bytes < self.limits.bytes_max
+        let messages = self.waiting.len() + u64::from(self.reserved_messages);
+        messages < u64::from(self.limits.messages_max)
+            && self.waiting.bytes() + self.reserved_bytes < self.limits.bytes_max
     }
 
     fn release_reservation(&mut self, delivery: &Delivery) {
@@ -485,23 +579,12 @@ impl Inner {
     }
 
     fn append(&mut self, delivery: Delivery, batch: &mut Batch) {
-        self.bytes += delivery.message.size() as u64;
-        self.earliest_expiry = self.earliest_expiry.min(delivery.message.expires_at());
-        self.queued_acked += u32::from(delivery.qos != QoS::AtMostOnce);
-        self.queue.push_back(delivery); // [MQTT-4.6.0-5], [MQTT-4.6.0-6]
+        self.waiting.push(delivery, !self.online); // [MQTT-4.6.0-5], [MQTT-4.6.0-6]
         if !self.is_stuck
             && let Some(waker) = self.waker.take()
         {
             batch.wake_later(waker);
         }
-    }
-
-    fn remove(&mut self, index: usize) -> Option<Delivery> {
-        let delivery = if index == 0 { self.queue.pop_front() } else { self.queue.remove(index) }?;
-        self.is_stuck = false;
-        self.bytes -= delivery.message.size() as u64;
-        self.queued_acked -= u32::from(delivery.qos != QoS::AtMostOnce);
-        Some(delivery)
     }
 
     /// Makes room for `delivery` by dropping older copies, where the policy allows that.
@@ -513,11 +596,11 @@ impl Inner {
             return true;
         }
         while !self.has_room(delivery) {
-            let victim = if delivery.qos == QoS::AtMostOnce { self.oldest_qos0() } else { self.oldest_by_policy() };
+            let is_qos0 = delivery.qos == QoS::AtMostOnce;
+            let victim = if is_qos0 { self.waiting.oldest_qos0() } else { self.oldest_by_policy() };
             let Some(victim) = victim else { return false };
-            if self.remove(victim).is_none() {
-                return false;
-            }
+            self.waiting.remove(victim, self.owner, batch);
+            self.is_stuck = false;
             self.lose(DropCause::QueueFull, 1, client_id, batch);
         }
         if delivery.qos != QoS::AtMostOnce && self.limits.on_full == OnQueueFull::Disconnect && self.online {
@@ -526,91 +609,51 @@ impl Inner {
         true
     }
 
-    /// A QoS 0 message never displaces one that was promised.
-    fn oldest_qos0(&self) -> Option<usize> {
-        if self.queue.len() == self.queued_acked as usize {
-            return None;
-        }
-        self.queue.iter().position(|queued| queued.qos == QoS::AtMostOnce)
-    }
-
-    fn oldest_by_policy(&self) -> Option<usize> {
+    fn oldest_by_policy(&self) -> Option<Place> {
         match self.limits.on_full {
-            OnQueueFull::DropOldest | OnQueueFull::Disconnect => (!self.queue.is_empty()).then_some(0),
+            OnQueueFull::DropOldest | OnQueueFull::Disconnect => self.waiting.oldest(),
             // QoS 0 messages give way even where promised ones may not be dropped.
-            OnQueueFull::DropNewest | OnQueueFull::Refuse => self.oldest_qos0(),
+            OnQueueFull::DropNewest | OnQueueFull::Refuse => self.waiting.oldest_qos0(),
         }
     }
 
     fn lose(&mut self, cause: DropCause, copies: u64, client_id: &str, batch: &mut Batch) {
-        self.losses.lose(cause, copies, client_id, self.queue.len(), batch);
+        self.losses.lose(cause, copies, client_id, self.waiting.len() as usize, batch);
     }
 
     fn refuse(&mut self, client_id: &str, batch: &Batch) {
-        self.losses.refuse(client_id, self.queue.len(), batch);
+        self.losses.refuse(client_id, self.waiting.len() as usize, batch);
     }
 
-    fn drop_expired(&mut self, now: BrokerTime, client_id: &str, batch: &mut Batch) -> usize {
-        if now < self.earliest_expiry {
-            return 0;
+    fn drop_expired(&mut self, now: BrokerTime, client_id: &str, batch: &mut Batch) -> u64 {
+        let expired = self.waiting.drop_expired(now, self.owner, batch);
+        if expired > 0 {
+            self.is_stuck = false;
+            self.lose(DropCause::Expired, expired, client_id, batch);
         }
-        let before = self.queue.len();
-        let (mut bytes, mut acked, mut earliest) = (0, 0, BrokerTime::NEVER);
-        self.queue.retain(|delivery| {
-            let expired = delivery.message.is_expired(now);
-            if !expired {
-                earliest = earliest.min(delivery.message.expires_at());
-            }
-            if expired {
-                bytes += delivery.message.size() as u64;
-                acked += u32::from(delivery.qos != QoS::AtMostOnce);
-            }
-            !expired
-        });
-        self.bytes -= bytes;
-        self.queued_acked -= acked;
-        self.earliest_expiry = earliest;
-        self.is_stuck = false;
-        let expired = before - self.queue.len();
-        self.lose(DropCause::Expired, expired as u64, client_id, batch);
         expired
     }
 
     /// QoS 0 does not wait for a client that is away, unless it shall.
     fn drop_unkept_qos0(&mut self, client_id: &str, batch: &mut Batch) {
-        if self.limits.queue_qos0 || self.queue.len() == self.queued_acked as usize {
+        if self.limits.queue_qos0 {
             return;
         }
-        let before = self.queue.len();
-        self.queue.retain(|delivery| delivery.qos != QoS::AtMostOnce);
-        self.bytes = self.queue.iter().map(|delivery| delivery.message.size() as u64).sum();
-        let dropped = (before - self.queue.len()) as u64;
+        let dropped = self.waiting.drop_qos0(self.owner, batch);
         self.lose(DropCause::Offline, dropped, client_id, batch);
-    }
-
-    fn take_shared(&mut self) -> Vec<Delivery> {
-        if self.queue.iter().all(|delivery| delivery.group.is_none()) {
-            return Vec::new();
-        }
-        let (shared, own): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.queue).into_iter().partition(|delivery| delivery.group.is_some());
-        self.queue = own.into();
-        self.bytes -= shared.iter().map(|delivery| delivery.message.size() as u64).sum::<u64>();
-        self.queued_acked -= shared.iter().filter(|delivery| delivery.qos != QoS::AtMostOnce).count() as u32;
-        shared
     }
 
     /// Moves what may be sent now; true when anything was moved.
     fn move_out(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
-        if self.queue.is_empty() {
+        if self.waiting.is_queue_empty() {
             return false;
         }
-        if self.queued_acked <= self.under_way.window_free && self.bytes <= bytes_max && into.is_empty() {
-            self.under_way.inflight += self.queued_acked;
-            self.under_way.window_free -= self.queued_acked;
-            self.queued_acked = 0;
-            self.bytes = 0;
-            *into = std::mem::take(&mut self.queue);
+        if into.is_empty()
+            && let Some((queue, acked)) = self.waiting.take_all(self.under_way.window_free, bytes_max)
+        {
+            self.under_way.inflight += acked;
+            self.under_way.window_free -= acked;
+            *into = queue;
             return true;
         }
         self.move_out_one_by_one(bytes_max, into)
@@ -618,19 +661,16 @@ impl Inner {
 
     fn move_out_one_by_one(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
         let mut moved_bytes = 0;
-        while let Some(head) = self.queue.front() {
-            let acked = head.qos != QoS::AtMostOnce;
-            if (acked && self.under_way.window_free == 0) || moved_bytes >= bytes_max {
-                break;
-            }
-            moved_bytes += head.message.size() as u64;
-            if acked {
+        while moved_bytes < bytes_max
+            && let Some(delivery) = self.waiting.take_first(self.under_way.window_free > 0)
+        {
+            self.is_stuck = false;
+            moved_bytes += delivery.message.size() as u64;
+            if delivery.qos != QoS::AtMostOnce {
                 self.under_way.window_free -= 1;
                 self.under_way.inflight += 1;
             }
-            if let Some(delivery) = self.remove(0) {
-                into.push_back(delivery);
-            }
+            into.push_back(delivery);
         }
         moved_bytes > 0
     }

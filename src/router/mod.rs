@@ -10,9 +10,11 @@ mod housekeeping;
 mod losses;
 mod mailbox;
 mod retained;
+mod row_list;
 mod sessions;
 mod shared_subscriptions;
 mod subscriptions;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -28,13 +30,14 @@ pub use housekeeping::Deadlines;
 pub use losses::Losses;
 pub use mailbox::{
     Control, Inquiry, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId,
-    SubscriptionView, UnderWay,
+    SubscriptionView, UnderWay, Wishes,
 };
 pub use retained::RetainedLimits;
 pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable, SessionView};
 pub use shared_subscriptions::{GroupLimits, ShareStrategy};
+pub use waiting::owner_of;
 
-use crate::message::{BrokerTime, Delivery, DropCause, Message, PublisherId};
+use crate::message::{BrokerTime, Delivery, DropCause, GroupId, Message, OwnerId, PublisherId, RowId, StoredCopy};
 use crate::topic::{PageEnd, ParsedFilter, QoS, SubscribeOptions};
 use retained::RetainedMessages;
 use shared_subscriptions::{Given, Groups};
@@ -53,6 +56,28 @@ pub struct RouterConfig {
 pub enum Refused {
     QueueFull,
     RetainedFull,
+    /// What must be stored could not be, and why.
+    Store(&'static str),
+}
+
+/// Stores a message before copies of it are handed out.
+pub trait Keep {
+    /// Whether messages of this topic are stored at all.
+    fn keeps(&self) -> bool;
+
+    /// Stores the message with these copies, as the topic's retained one or not; the row that the copies go under.
+    fn keep(&mut self, message: &Message, copies: Vec<StoredCopy>, retained: bool) -> Result<RowId, Refused>;
+}
+
+/// In memory only.
+impl Keep for () {
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    fn keep(&mut self, _: &Message, _: Vec<StoredCopy>, _: bool) -> Result<RowId, Refused> {
+        Ok(RowId::NONE)
+    }
 }
 
 /// What became of a published message.
@@ -72,6 +97,8 @@ pub struct Subscribed {
     pub existed: bool,
     /// Retained messages before this version are to be replayed; later ones come live.
     pub retained_before: u64,
+    /// The shared group that it joined.
+    pub group: Option<GroupId>,
 }
 
 pub struct Router {
@@ -80,10 +107,20 @@ pub struct Router {
     retained: RetainedMessages,
     counters: Arc<Counters>,
     last_subscriber: AtomicU64,
-    publisher_hash: foldhash::quality::RandomState,
+    publisher_hash: foldhash::quality::FixedState,
 }
 
 impl Router {
+    /// With the keys of hashes that are stored, and the first [`SubscriberId`] that was never used.
+    pub fn restored(config: &RouterConfig, seed: u64, next_subscriber: u64) -> Self {
+        let last_subscriber = AtomicU64::new(next_subscriber.saturating_sub(1));
+        Router {
+            last_subscriber,
+            publisher_hash: foldhash::quality::FixedState::with_seed(seed),
+            ..Router::new(config)
+        }
+    }
+
     pub fn new(config: &RouterConfig) -> Self {
         Router {
             subscriptions: Subscriptions::new(),
@@ -91,7 +128,7 @@ impl Router {
             retained: RetainedMessages::new(config.retained),
             counters: Arc::new(Counters::default()),
             last_subscriber: AtomicU64::new(0),
-            publisher_hash: foldhash::quality::RandomState::default(),
+            publisher_hash: foldhash::quality::FixedState::with_seed(rand::random()),
         }
     }
 
@@ -105,8 +142,48 @@ impl Router {
 
     /// A mailbox for a new session.
     pub fn mailbox(&self, client_id: &Arc<str>, limits: QueueLimits) -> Arc<Mailbox> {
-        let publisher = PublisherId(self.publisher_hash.hash_one(client_id).max(1));
-        Arc::new(Mailbox::new(self.next_subscriber(), Arc::clone(client_id), publisher, limits))
+        Arc::new(self.new_mailbox(client_id, limits))
+    }
+
+    /// A mailbox for a new session that outlives the process.
+    pub fn stored_mailbox(&self, client_id: &Arc<str>, limits: QueueLimits) -> Arc<Mailbox> {
+        Arc::new(self.new_mailbox(client_id, limits).stored())
+    }
+
+    fn new_mailbox(&self, client_id: &Arc<str>, limits: QueueLimits) -> Mailbox {
+        Mailbox::new(self.next_subscriber(), Arc::clone(client_id), self.publisher(client_id), limits)
+    }
+
+    /// At a start: the mailbox of a session that was there.
+    pub fn restore_mailbox(&self, owner: OwnerId, client_id: &Arc<str>, limits: QueueLimits) -> Arc<Mailbox> {
+        let (id, publisher) = (SubscriberId(owner.0), self.publisher(client_id));
+        Arc::new(Mailbox::new(id, Arc::clone(client_id), publisher, limits).stored())
+    }
+
+    fn publisher(&self, client_id: &Arc<str>) -> PublisherId {
+        PublisherId(self.publisher_hash.hash_one(client_id).max(1))
+    }
+
+    /// At a start: a retained message that was there.
+    pub fn restore_retained(&self, message: &Message, row: RowId) {
+        let update = self.retained.begin(message.topic());
+        self.retained.set(message, row, &update);
+    }
+
+    /// At a start: a group keeps its number, so that its stored messages stay its own. Before its members subscribe.
+    pub fn restore_group(&self, filter: ParsedFilter<'_>, id: GroupId) {
+        let Some(share) = filter.share else { return };
+        self.groups.restore((share, filter.filter), id);
+    }
+
+    /// At a start: messages that waited in a group. False when it has no members any more.
+    pub fn restore_group_queue(
+        &self,
+        id: GroupId,
+        messages: impl IntoIterator<Item = (Message, QoS, RowId)>,
+        batch: &mut Batch,
+    ) -> bool {
+        self.groups.by_id(id).is_some_and(|group| group.restore(messages, batch))
     }
 
     /// Wakes and counts what a turn has gathered.
@@ -115,31 +192,61 @@ impl Router {
     }
 
     /// Gives a message to everybody it is for, and retains it if it says so; a refused one changes nothing.
-    pub fn publish(&self, message: &Message, batch: &mut Batch) -> Outcome {
+    /// What must outlive the process is stored before anybody gets it.
+    pub fn publish_kept(&self, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> Outcome {
         if !message.retain() {
-            return self.route(message, batch); // [MQTT-3.3.1-8]
+            return self.route(message, keep, batch).0; // [MQTT-3.3.1-8]
         }
         let update = self.retained.begin(message.topic());
         // The limit is for what clients keep here.
         if !message.is_brokers_own() && !self.retained.has_room(message) {
             return refuse(Refused::RetainedFull, batch);
         }
-        let outcome = self.route(message, batch);
-        if let Outcome::Routed { .. } = outcome {
-            self.retained.set(message, &update);
+        let (outcome, row) = self.route(message, keep, batch);
+        match outcome {
+            Outcome::Routed { .. } => {
+                let replaced = self.retained.set(message, row, &update);
+                if replaced.is_stored() && !row.is_stored() {
+                    batch.unretained.push((message.topic().into(), replaced));
+                }
+            }
+            Outcome::Refused(_) if row.is_stored() => self.retain_again(message.topic(), row, keep, batch),
+            Outcome::Refused(_) => {}
         }
         outcome
     }
 
-    fn route(&self, message: &Message, batch: &mut Batch) -> Outcome {
+    /// The same for a message that is kept nowhere but in memory.
+    pub fn publish(&self, message: &Message, batch: &mut Batch) -> Outcome {
+        self.publish_kept(message, &mut (), batch)
+    }
+
+    /// A message was stored as its topic's retained one, and then refused: what was retained before still is.
+    fn retain_again(&self, topic: &str, row: RowId, keep: &mut impl Keep, batch: &mut Batch) {
+        let before = self.retained.get(topic);
+        let again = before.and_then(|before| keep.keep(&before, Vec::new(), true).ok());
+        match again {
+            Some(again) => self.retained.moved(topic, again),
+            None => batch.unretained.push((topic.into(), row)),
+        }
+    }
+
+    fn route(&self, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> (Outcome, RowId) {
         let matches = self.subscriptions.matches(message.topic(), &mut batch.matches); // [MQTT-3.3.2-3]
         let reserves = matches.may_refuse && may_be_refused(message);
         if reserves && !reserve_all(&matches, message, batch) {
-            batch.counts.matched += matches.copies();
-            batch.counts.refused += matches.copies();
-            return refuse(Refused::QueueFull, batch);
+            return (refuse_all(&matches, Refused::QueueFull, batch), RowId::NONE);
         }
-        push_all(&matches, message, reserves, batch)
+        let row = match store(&matches, message, keep) {
+            Ok(row) => row,
+            Err(refused) => {
+                if reserves {
+                    matches.each_reserved(message, |mailbox, delivery| mailbox.unreserve(delivery));
+                }
+                return (refuse_all(&matches, refused, batch), RowId::NONE);
+            }
+        };
+        (push_all(&matches, message, reserves, row, batch), row)
     }
 
     /// Subscribes a session; `filter` may begin with `$share/`.
@@ -150,15 +257,18 @@ impl Router {
         options: SubscribeOptions,
         id: Option<NonZeroU32>,
     ) -> Subscribed {
-        let (existed, retained_before) = self.retained.between_updates(|| match filter.share {
+        let ((existed, group), retained_before) = self.retained.between_updates(|| match filter.share {
             None => {
                 let target = Target::Session { mailbox: Arc::clone(mailbox), options, id };
-                self.subscriptions.insert(filter.filter, mailbox.id(), target)
+                (self.subscriptions.insert(filter.filter, mailbox.id(), target), None)
             }
-            Some(share) => self.join(share, filter.filter, mailbox, (options, id)),
+            Some(share) => {
+                let (existed, group) = self.join(share, filter.filter, mailbox, (options, id));
+                (existed, Some(group))
+            }
         });
         mailbox.subscribed(!existed);
-        Subscribed { existed, retained_before }
+        Subscribed { existed, retained_before, group }
     }
 
     fn join(
@@ -167,7 +277,7 @@ impl Router {
         filter: &str,
         mailbox: &Arc<Mailbox>,
         wish: (SubscribeOptions, Option<NonZeroU32>),
-    ) -> bool {
+    ) -> (bool, GroupId) {
         self.groups.join((share, filter), mailbox, wish, |make| {
             let group = make(self.next_subscriber());
             self.subscriptions.insert(filter, group.key(), Target::Group(Arc::clone(&group)));
@@ -228,14 +338,18 @@ impl Router {
     /// Any version: for looking at what is retained now.
     pub const ANY_VERSION: u64 = u64::MAX;
 
-    pub fn remove_retained(&self, topic: &str) -> bool {
-        self.retained.remove(topic)
+    pub fn remove_retained(&self, topic: &str, batch: &mut Batch) -> bool {
+        let removed = self.retained.remove(topic);
+        if let Some(row) = removed.filter(|row| row.is_stored()) {
+            batch.unretained.push((topic.into(), row));
+        }
+        removed.is_some()
     }
 
     /// Removes expired retained messages, and expired messages that wait in groups.
     pub fn sweep(&self, batch: &mut Batch) {
         self.groups.drop_expired(batch.now, batch);
-        batch.counts.retained_expired += self.retained.sweep(batch.now);
+        self.retained.sweep(batch);
     }
 
     pub fn retained_len(&self) -> usize {
@@ -267,6 +381,25 @@ fn refuse(why: Refused, batch: &mut Batch) -> Outcome {
     Outcome::Refused(why)
 }
 
+fn refuse_all(matches: &Matches, why: Refused, batch: &mut Batch) -> Outcome {
+    batch.counts.matched += matches.copies();
+    batch.counts.refused += matches.copies();
+    refuse(why, batch)
+}
+
+/// Stores the message for every session and group that outlives the process, and as a retained one.
+fn store(matches: &Matches, message: &Message, keep: &mut impl Keep) -> Result<RowId, Refused> {
+    if message.is_brokers_own() || !keep.keeps() {
+        return Ok(RowId::NONE);
+    }
+    let retained = message.retain() && !message.payload().is_empty();
+    let copies = if message.qos() == QoS::AtMostOnce { Vec::new() } else { matches.stored_copies(message) };
+    if copies.is_empty() && !retained {
+        return Ok(RowId::NONE);
+    }
+    keep.keep(message, copies, retained)
+}
+
 /// Keeps room in every session that wants the publisher refused; all or nothing.
 fn reserve_all(matches: &Matches, message: &Message, batch: &mut Batch) -> bool {
     let mut reserved: Vec<(&Match, Delivery)> = Vec::new();
@@ -291,12 +424,12 @@ fn may_be_refused(message: &Message) -> bool {
     message.qos() != QoS::AtMostOnce && !message.is_brokers_own()
 }
 
-/// `reserved`: every session that refuses publishers keeps room for this message.
-fn push_all(matches: &Matches, message: &Message, reserved: bool, batch: &mut Batch) -> Outcome {
+/// `reserved`: every session that refuses publishers keeps room for this message. `row`: where it is stored.
+fn push_all(matches: &Matches, message: &Message, reserved: bool, row: RowId, batch: &mut Batch) -> Outcome {
     let (mut matched, mut taken, mut full_groups) = (0, 0, 0);
     let mut full_sessions = Vec::new();
     for found in &matches.sessions {
-        let pushed = found.push(message, reserved, batch);
+        let pushed = found.push(message, reserved, row, batch);
         matched += u32::from(pushed != Pushed::Closed);
         taken += u32::from(pushed == Pushed::Queued);
         if pushed == Pushed::Full {
@@ -304,7 +437,7 @@ fn push_all(matches: &Matches, message: &Message, reserved: bool, batch: &mut Ba
         }
     }
     for group in &matches.groups {
-        let given = group.give(message, batch);
+        let given = group.give(message, row, batch);
         matched += u32::from(given != Given::Closed);
         taken += u32::from(given == Given::Taken);
         full_groups += u64::from(given == Given::Dropped(DropCause::Window));
@@ -326,6 +459,26 @@ impl Matches {
     fn copies(&self) -> u64 {
         (self.sessions.len() + self.groups.len()) as u64
     }
+
+    fn each_reserved(&self, message: &Message, mut each: impl FnMut(&Mailbox, &Delivery)) {
+        for found in self.sessions.iter().filter(|found| found.mailbox.refuses_when_full()) {
+            if let Some(delivery) = found.delivery(message).filter(|delivery| delivery.qos != QoS::AtMostOnce) {
+                each(&found.mailbox, &delivery);
+            }
+        }
+    }
+
+    /// The copies of those who outlive the process.
+    fn stored_copies(&self, message: &Message) -> Vec<StoredCopy> {
+        let sessions = self.sessions.iter().filter_map(|found| found.stored_copy(message));
+        let groups = self.groups.iter().filter(|group| group.is_stored()).map(|group| StoredCopy {
+            owner: group.owner(),
+            qos: message.qos(),
+            retain: message.retain(),
+            subscription_ids: crate::message::SubscriptionIds::None,
+        });
+        sessions.chain(groups).collect()
+    }
 }
 
 impl Match {
@@ -337,14 +490,32 @@ impl Match {
         Some(delivery(message, self.qos, self.retain_as_published, &self.ids))
     }
 
-    fn push(&self, message: &Message, reserved: bool, batch: &mut Batch) -> Pushed {
-        let Some(delivery) = self.delivery(message) else {
+    fn stored_copy(&self, message: &Message) -> Option<StoredCopy> {
+        if !self.mailbox.is_stored() {
+            return None;
+        }
+        let delivery = self.delivery(message).filter(|delivery| delivery.qos != QoS::AtMostOnce)?;
+        let Delivery { qos, retain, subscription_ids, .. } = delivery;
+        Some(StoredCopy { owner: self.mailbox.owner(), qos, retain, subscription_ids })
+    }
+
+    fn push(&self, message: &Message, reserved: bool, row: RowId, batch: &mut Batch) -> Pushed {
+        let Some(mut delivery) = self.delivery(message) else {
             batch.counts.matched += 1;
             self.mailbox.lose(DropCause::NoLocal, 1, batch);
             return Pushed::Dropped(DropCause::NoLocal);
         };
-        let reserved = reserved && delivery.qos != QoS::AtMostOnce && self.mailbox.refuses_when_full();
-        self.mailbox.push(delivery, reserved, batch)
+        let is_acked = delivery.qos != QoS::AtMostOnce;
+        if is_acked && self.mailbox.is_stored() {
+            delivery.row = row;
+        }
+        let stored = delivery.row;
+        let reserved = reserved && is_acked && self.mailbox.refuses_when_full();
+        let pushed = self.mailbox.push(delivery, reserved, batch);
+        if pushed != Pushed::Queued {
+            batch.end_row(self.mailbox.owner(), stored);
+        }
+        pushed
     }
 }
 
@@ -361,5 +532,6 @@ fn delivery(message: &Message, qos: QoS, retain_as_published: bool, ids: &crate:
         retain: retain_as_published && message.retain(), // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         subscription_ids: ids.clone(),
         group: None,
+        row: RowId::NONE,
     }
 }

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-use crate::message::{BrokerTime, Message};
+use super::batch::Batch;
+use crate::message::{BrokerTime, Message, RowId};
 use crate::topic::{PageEnd, Retained, RetainedTree};
 
 /// How much is retained; a message beyond it is refused.
@@ -24,6 +25,8 @@ pub struct RetainedLimits {
 struct Kept {
     message: Message,
     version: u64,
+    /// Where it is stored, if it is.
+    row: RowId,
 }
 
 impl Retained for Kept {
@@ -104,13 +107,14 @@ impl RetainedMessages {
             || (others < self.limits.messages_max && other_bytes + message.size() as u64 <= self.limits.bytes_max)
     }
 
-    /// Replaces what the topic had ([MQTT-3.3.1-5]); an empty payload removes it ([MQTT-3.3.1-6], [MQTT-3.3.1-7]).
-    pub(super) fn set(&self, message: &Message, update: &Update<'_>) {
+    /// Replaces what the topic had ([MQTT-3.3.1-5]), whose row it returns; an empty payload removes it ([MQTT-3.3.1-6],
+    /// [MQTT-3.3.1-7]). `row`: where the message is stored.
+    pub(super) fn set(&self, message: &Message, row: RowId, update: &Update<'_>) -> RowId {
         let version = update.version;
         let mut inner = self.inner.write();
-        inner.remove(message.topic());
+        let replaced = inner.remove(message.topic()).unwrap_or_default();
         if message.payload().is_empty() {
-            return;
+            return replaced;
         }
         inner.bytes += message.size() as u64;
         if message.is_brokers_own() {
@@ -119,7 +123,20 @@ impl RetainedMessages {
         if message.expires_at() != BrokerTime::NEVER {
             inner.expiring.insert((message.expires_at(), version), message.clone());
         }
-        inner.tree.insert(Kept { message: message.clone(), version });
+        inner.tree.insert(Kept { message: message.clone(), version, row });
+        replaced
+    }
+
+    pub(super) fn get(&self, topic: &str) -> Option<Message> {
+        self.inner.read().tree.get(topic).map(|kept| kept.message.clone())
+    }
+
+    /// The message of a topic is stored elsewhere now.
+    pub(super) fn moved(&self, topic: &str, row: RowId) {
+        let mut inner = self.inner.write();
+        if let Some(kept) = inner.tree.remove(topic) {
+            inner.tree.insert(Kept { row, ..kept });
+        }
     }
 
     /// Gives matches in topic order after `after`, a bounded number of them; those later than `version` are left out.
@@ -138,13 +155,13 @@ impl RetainedMessages {
         })
     }
 
-    /// Removes what has expired; returns how many.
-    pub(super) fn sweep(&self, now: BrokerTime) -> u64 {
+    /// Removes what has expired.
+    pub(super) fn sweep(&self, batch: &mut Batch) {
+        let now = batch.now;
         if self.inner.read().expiring.first_key_value().is_none_or(|((at, _), _)| *at > now) {
-            return 0;
+            return;
         }
         let mut inner = self.inner.write();
-        let mut removed = 0;
         while let Some((&(at, version), message)) = inner.expiring.first_key_value() {
             if at > now {
                 break;
@@ -152,14 +169,17 @@ impl RetainedMessages {
             let message = message.clone();
             inner.expiring.remove(&(at, version));
             if inner.tree.get(message.topic()).is_some_and(|kept| kept.version == version) {
-                inner.remove(message.topic());
-                removed += 1;
+                let row = inner.remove(message.topic()).unwrap_or_default();
+                if row.is_stored() {
+                    batch.unretained.push((message.topic().into(), row));
+                }
+                batch.counts.retained_expired += 1;
             }
         }
-        removed
     }
 
-    pub(super) fn remove(&self, topic: &str) -> bool {
+    /// The row of what was removed.
+    pub(super) fn remove(&self, topic: &str) -> Option<RowId> {
         self.inner.write().remove(topic)
     }
 
@@ -173,13 +193,13 @@ impl RetainedMessages {
 }
 
 impl Inner {
-    fn remove(&mut self, topic: &str) -> bool {
-        let Some(kept) = self.tree.remove(topic) else { return false };
+    fn remove(&mut self, topic: &str) -> Option<RowId> {
+        let kept = self.tree.remove(topic)?;
         self.bytes -= kept.message.size() as u64;
         if kept.message.is_brokers_own() {
             self.own = (self.own.0 - 1, self.own.1 - kept.message.size() as u64);
         }
         self.expiring.remove(&(kept.message.expires_at(), kept.version));
-        true
+        Some(kept.row)
     }
 }

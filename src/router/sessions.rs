@@ -151,6 +151,17 @@ impl<S> SessionTable<S> {
         }
     }
 
+    /// At a start: parks a session that was there before. False when there is one already.
+    pub fn restore(&self, client_id: &Arc<str>, mailbox: &Arc<Mailbox>, session: S) -> Option<Generation> {
+        let generation = self.next_generation();
+        let Entry::Vacant(vacant) = self.slots.entry(Arc::clone(client_id)) else { return None };
+        // Beyond the limit too: it keeps newcomers out, and loses nobody.
+        self.sessions.fetch_add(1, Relaxed);
+        let mailbox = Some(Arc::clone(mailbox));
+        vacant.insert(Slot { generation, state: State::Parked(session), mailbox, facts: None });
+        Some(generation)
+    }
+
     /// Puts the mailbox and facts of the claimed session where others find them. False when the client id has been
     /// claimed again already: then release at once.
     pub fn attach(
@@ -262,7 +273,7 @@ impl<S> SessionTable<S> {
     }
 
     /// Looks at the mailbox of every session; for sums, not for hot paths.
-    pub fn for_each_mailbox(&self, mut look: impl FnMut(&Mailbox)) {
+    pub fn for_each_mailbox(&self, mut look: impl FnMut(&Arc<Mailbox>)) {
         for slot in self.slots.iter() {
             if let Some(mailbox) = &slot.mailbox {
                 look(mailbox);

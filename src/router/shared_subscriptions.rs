@@ -9,13 +9,13 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
 use super::batch::Batch;
 use super::mailbox::{Mailbox, SubscriberId};
-use crate::message::{BrokerTime, Delivery, DropCause, GroupId, Message, SubscriptionIds};
+use crate::message::{BrokerTime, Delivery, DropCause, GroupId, Message, OwnerId, RowId, SubscriptionIds};
 use crate::topic::{QoS, SubscribeOptions};
 
 /// How a group chooses the member that gets a message.
@@ -48,6 +48,8 @@ pub(crate) struct Group {
     filter: Box<str>,
     strategy: ShareStrategy,
     limits: GroupLimits,
+    /// Some member outlives the process, and so do messages for the group. Once true it stays.
+    is_stored: AtomicBool,
     inner: Mutex<Inner>,
     /// Messages in the queue, or about to be: members look here without the lock.
     waiting: AtomicUsize,
@@ -57,7 +59,7 @@ pub(crate) struct Group {
 struct Inner {
     members: Vec<Member>,
     next: usize,
-    queue: VecDeque<(Message, QoS)>,
+    queue: VecDeque<(Message, QoS, RowId)>,
     bytes: u64,
 }
 
@@ -91,6 +93,7 @@ impl Group {
             filter: filter.into(),
             strategy,
             limits,
+            is_stored: AtomicBool::new(false),
             inner: Mutex::default(),
             waiting: AtomicUsize::new(0),
         }
@@ -100,30 +103,59 @@ impl Group {
         self.key
     }
 
+    pub(super) fn is_stored(&self) -> bool {
+        self.is_stored.load(SeqCst)
+    }
+
+    /// Whose the stored messages of the group are, with whichever member they are.
+    pub(super) fn owner(&self) -> OwnerId {
+        OwnerId::from(self.id)
+    }
+
+    /// At a start: messages that waited. False when there are no members.
+    pub(super) fn restore(&self, messages: impl IntoIterator<Item = (Message, QoS, RowId)>, batch: &mut Batch) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.members.is_empty() {
+            return false;
+        }
+        for (message, qos, row) in messages {
+            self.waiting.fetch_add(1, SeqCst);
+            if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, row, batch) {
+                self.waiting.fetch_sub(1, SeqCst);
+                batch.counts.drop_copy(cause);
+                batch.end_row(self.owner(), row);
+            }
+        }
+        true
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.load(SeqCst) > 0
     }
 
     /// Gives one message to one member, or keeps it for whoever has room next.
-    pub(super) fn give(&self, message: &Message, batch: &mut Batch) -> Given {
+    pub(super) fn give(&self, message: &Message, row: RowId, batch: &mut Batch) -> Given {
         let mut inner = self.inner.lock();
+        // A group that became one of the stored since the message was stored has no row of it.
+        let row = if self.is_stored() && message.qos() != QoS::AtMostOnce { row } else { RowId::NONE };
         if inner.members.is_empty() {
             return Given::Closed;
         }
         batch.counts.matched += 1;
-        if inner.queue.is_empty() && self.offer(&mut inner, message, message.qos(), batch) {
+        if inner.queue.is_empty() && self.offer(&mut inner, message, message.qos(), row, batch) {
             return Given::Taken;
         }
         // Raised before the second look: a member that frees its window in between sees it and comes for the lock.
         self.waiting.fetch_add(1, SeqCst);
-        if inner.queue.is_empty() && self.offer(&mut inner, message, message.qos(), batch) {
+        if inner.queue.is_empty() && self.offer(&mut inner, message, message.qos(), row, batch) {
             self.waiting.fetch_sub(1, SeqCst);
             return Given::Taken;
         }
-        let kept = self.keep(&mut inner, message, message.qos(), batch);
+        let kept = self.keep(&mut inner, message, message.qos(), row, batch);
         if let Given::Dropped(cause) = kept {
             self.waiting.fetch_sub(1, SeqCst);
             batch.counts.drop_copy(cause);
+            batch.end_row(self.owner(), row);
         }
         kept
     }
@@ -135,13 +167,14 @@ impl Group {
         if inner.members.is_empty() {
             return false;
         }
-        let (message, qos) = (delivery.message, delivery.qos);
+        let (message, qos, row) = (delivery.message, delivery.qos, delivery.row);
         self.waiting.fetch_add(1, SeqCst);
-        if self.offer(&mut inner, &message, qos, batch) {
+        if self.offer(&mut inner, &message, qos, row, batch) {
             self.waiting.fetch_sub(1, SeqCst);
-        } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, batch) {
+        } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, row, batch) {
             self.waiting.fetch_sub(1, SeqCst);
             batch.counts.drop_copy(cause);
+            batch.end_row(self.owner(), row);
         }
         true
     }
@@ -152,23 +185,25 @@ impl Group {
         let Inner { members, queue, bytes, .. } = &mut *inner;
         let Some(member) = members.iter().find(|member| member.mailbox.id() == mailbox.id()) else { return };
         let now = batch.now;
-        let (mut taken, mut expired) = (0, 0);
+        let (mut taken, mut expired, mut ended) = (0, 0, Vec::new());
         mailbox.fill_shared(batch, || {
             loop {
-                let (message, qos) = queue.pop_front()?;
+                let (message, qos, row) = queue.pop_front()?;
                 taken += 1;
                 *bytes -= message.size() as u64;
                 if !message.is_expired(now) {
-                    return Some(self.delivery(member, message, qos));
+                    return Some(self.delivery(member, message, qos, row));
                 }
                 expired += 1;
+                ended.push(row);
             }
         });
+        ended.into_iter().for_each(|row| batch.end_row(self.owner(), row));
         self.waiting.fetch_sub(taken, SeqCst);
         batch.counts.dropped[DropCause::Expired as usize] += expired;
     }
 
-    fn keep(&self, inner: &mut Inner, message: &Message, qos: QoS, batch: &mut Batch) -> Given {
+    fn keep(&self, inner: &mut Inner, message: &Message, qos: QoS, row: RowId, batch: &mut Batch) -> Given {
         if qos == QoS::AtMostOnce {
             let any_online = inner.members.iter().any(|member| member.mailbox.is_online());
             return Given::Dropped(if any_online { DropCause::Window } else { DropCause::Offline });
@@ -180,7 +215,7 @@ impl Group {
             return Given::Dropped(DropCause::Window);
         }
         inner.bytes += message.size() as u64;
-        inner.queue.push_back((message.clone(), qos));
+        inner.queue.push_back((message.clone(), qos, row));
         Given::Taken
     }
 
@@ -190,18 +225,18 @@ impl Group {
     }
 
     /// Tries members in the order of the strategy; true when one took it.
-    fn offer(&self, inner: &mut Inner, message: &Message, qos: QoS, batch: &mut Batch) -> bool {
+    fn offer(&self, inner: &mut Inner, message: &Message, qos: QoS, row: RowId, batch: &mut Batch) -> bool {
         let count = inner.members.len();
         if count == 0 {
             return false;
         }
         if self.strategy == ShareStrategy::LeastInFlight {
-            return self.offer_least_in_flight(inner, message, qos, batch);
+            return self.offer_least_in_flight(inner, (message, qos, row), batch);
         }
         let first = self.first_choice(inner, message) % count;
         for step in 0..count {
             let index = (first + step) % count;
-            if self.hand_to(&inner.members[index], message, qos, batch) {
+            if self.hand_to(&inner.members[index], (message, qos, row), batch) {
                 match self.strategy {
                     ShareStrategy::Sticky => inner.next = index,
                     _ => inner.next = index + 1,
@@ -222,26 +257,27 @@ impl Group {
         }
     }
 
-    fn offer_least_in_flight(&self, inner: &mut Inner, message: &Message, qos: QoS, batch: &mut Batch) -> bool {
+    fn offer_least_in_flight(&self, inner: &mut Inner, offered: (&Message, QoS, RowId), batch: &mut Batch) -> bool {
         let count = inner.members.len();
         let start = inner.next % count;
         inner.next = start + 1;
         let mut order: Vec<usize> = (0..count).map(|step| (start + step) % count).collect();
         order.sort_by_key(|&index| inner.members[index].mailbox.load());
-        order.into_iter().any(|index| self.hand_to(&inner.members[index], message, qos, batch))
+        order.into_iter().any(|index| self.hand_to(&inner.members[index], offered, batch))
     }
 
-    fn hand_to(&self, member: &Member, message: &Message, qos: QoS, batch: &mut Batch) -> bool {
-        member.mailbox.try_push_shared(self.delivery(member, message.clone(), qos), batch).is_ok()
+    fn hand_to(&self, member: &Member, (message, qos, row): (&Message, QoS, RowId), batch: &mut Batch) -> bool {
+        member.mailbox.try_push_shared(self.delivery(member, message.clone(), qos, row), batch).is_ok()
     }
 
-    fn delivery(&self, member: &Member, message: Message, qos: QoS) -> Delivery {
+    fn delivery(&self, member: &Member, message: Message, qos: QoS, row: RowId) -> Delivery {
         Delivery {
             qos: qos.min(member.options.qos), // [MQTT-4.8.2-3]
             retain: message.retain() && member.options.retain_as_published,
             // A copy of its own, beside those for other subscriptions of the same session: [MQTT-3.3.4-5]
             subscription_ids: member.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
             group: Some(self.id),
+            row,
             message,
         }
     }
@@ -249,6 +285,7 @@ impl Group {
     /// True when the member was there already and only its options changed.
     fn join(&self, mailbox: &Arc<Mailbox>, options: SubscribeOptions, id: Option<NonZeroU32>) -> bool {
         let mut inner = self.inner.lock();
+        self.is_stored.fetch_or(mailbox.is_stored(), SeqCst);
         let known = inner.members.iter_mut().find(|member| member.mailbox.id() == mailbox.id());
         match known {
             Some(member) => {
@@ -281,6 +318,9 @@ impl Group {
         inner.bytes = 0;
         self.waiting.fetch_sub(dropped, SeqCst);
         batch.counts.dropped[DropCause::SessionEnded as usize] += dropped as u64;
+        if self.is_stored() {
+            batch.ended_owners.push(self.owner());
+        }
     }
 
     fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
@@ -291,8 +331,14 @@ impl Group {
 
     fn remove_expired(&self, inner: &mut Inner, now: BrokerTime, batch: &mut Batch) {
         let before = inner.queue.len();
-        inner.queue.retain(|(message, _)| !message.is_expired(now));
-        inner.bytes = inner.queue.iter().map(|(message, _)| message.size() as u64).sum();
+        inner.queue.retain(|(message, _, row)| {
+            let is_expired = message.is_expired(now);
+            if is_expired {
+                batch.end_row(self.owner(), *row);
+            }
+            !is_expired
+        });
+        inner.bytes = inner.queue.iter().map(|(message, ..)| message.size() as u64).sum();
         let expired = before - inner.queue.len();
         self.waiting.fetch_sub(expired, SeqCst);
         batch.counts.dropped[DropCause::Expired as usize] += expired as u64;
@@ -315,6 +361,8 @@ pub(super) struct Groups {
 struct GroupsInner {
     by_name: HashMap<(Box<str>, Box<str>), Arc<Group>>,
     by_id: HashMap<GroupId, Arc<Group>>,
+    /// Groups of before a start whose first member has not joined yet.
+    restored: HashMap<(Box<str>, Box<str>), GroupId>,
     last_id: u32,
 }
 
@@ -331,13 +379,13 @@ impl Groups {
         mailbox: &Arc<Mailbox>,
         (options, id): (SubscribeOptions, Option<NonZeroU32>),
         enter: impl FnOnce(&dyn Fn(SubscriberId) -> Arc<Group>) -> Arc<Group>,
-    ) -> bool {
+    ) -> (bool, GroupId) {
         let mut inner = self.inner.lock();
         let name = (share.into(), filter.into());
         let group = match inner.by_name.get(&name) {
             Some(group) => Arc::clone(group),
             None => {
-                let group_id = inner.next_id();
+                let group_id = inner.restored.remove(&name).unwrap_or_else(|| inner.next_id());
                 let make = |key| Arc::new(Group::new(group_id, key, (share, filter), self.strategy, self.limits));
                 let group = enter(&make);
                 inner.by_id.insert(group.id, Arc::clone(&group));
@@ -347,7 +395,14 @@ impl Groups {
         };
         let replaced = group.join(mailbox, options, id);
         mailbox.join(&group);
-        replaced
+        (replaced, group.id)
+    }
+
+    /// The number that a group gets when it is made.
+    pub(super) fn restore(&self, (share, filter): (&str, &str), id: GroupId) {
+        let mut inner = self.inner.lock();
+        inner.last_id = inner.last_id.max(id.0.get());
+        inner.restored.insert((share.into(), filter.into()), id);
     }
 
     /// Takes the session out of the group; false when it was no member. A group that is empty now goes, by `depart` from

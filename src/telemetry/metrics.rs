@@ -18,6 +18,7 @@ use crate::message::DropCause;
 use crate::net::census::Census;
 use crate::packet::ProtocolVersion;
 use crate::router::Counts;
+use crate::store::StoreStatus;
 
 /// What answers of `/metrics` are.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -67,6 +68,7 @@ pub fn families(snapshot: &Snapshot) -> Vec<Family> {
         copies(counts, census),
         held(counts, census),
         connections(counts, census, listeners),
+        stored(&snapshot.store),
         process(snapshot),
         exporter(snapshot),
     ];
@@ -103,13 +105,14 @@ fn messages(counts: &Counts) -> Vec<Family> {
     ]
 }
 
-/// The accounting: matched = delivered + inflight + unsent + queued + dropped + refused.
+/// The accounting: matched + recovered = delivered + inflight + unsent + queued + dropped + refused.
 fn copies(counts: &Counts, census: &Census) -> Vec<Family> {
     let delivered = [counts.delivered_qos0, counts.delivered_qos1, counts.delivered_qos2];
     let dropped = DropCause::ALL.map(|cause| (cause.name(), counts.dropped[cause as usize]));
     vec![
         counter("midge_copies_matched", "Copies of messages, one for each matching session or shared group.")
             .value(counts.matched),
+        counter("midge_copies_recovered", "Copies that were there when the broker started.").value(counts.recovered),
         counter("midge_copies_delivered", "Copies delivered: QoS 0 taken by the kernel, 1 PUBACKed, 2 PUBCOMPed.")
             .by_qos(delivered),
         counter("midge_copies_dropped", "Copies dropped.").by("cause", dropped),
@@ -133,6 +136,25 @@ fn held(counts: &Counts, census: &Census) -> Vec<Family> {
         gauge("midge_retained_messages_bytes", "Bytes of the retained messages.").value(census.retained_bytes),
         counter("midge_retained_sent", "Retained messages sent for subscriptions.").value(counts.retained_sent),
         counter("midge_retained_expired", "Retained messages whose expiry passed.").value(counts.retained_expired),
+    ]
+}
+
+/// What is kept on disk; all zero when nothing is.
+fn stored(store: &StoreStatus) -> Vec<Family> {
+    let is = |state| u64::from(store.health.name() == state);
+    let health = ["good", "full", "failed"].map(|state| (state, is(state)));
+    let (waiting, micros) = (store.appended.saturating_sub(store.synced), store.sync_micros);
+    vec![
+        gauge("midge_store_health", "Whether the store takes new state: 1 for what it is.").by("state", health),
+        gauge("midge_store_files_bytes", "Bytes of the store's files.").value(store.bytes),
+        gauge("midge_store_live_bytes", "Of them, those that are still needed.").value(store.live_bytes),
+        gauge("midge_store_copies", "Copies in the store, waiting or in flight.").value(store.rows),
+        gauge("midge_store_sessions", "Sessions in the store.").value(store.sessions),
+        gauge("midge_store_retained_messages", "Retained messages in the store.").value(store.retained),
+        counter("midge_store_records", "Changes that the store has taken.").value(store.appended),
+        gauge("midge_store_records_waiting", "Of them, those that are not on disk yet.").value(waiting),
+        counter("midge_store_syncs", "Times that the store has waited for the disk.").value(store.syncs),
+        counter("midge_store_sync_seconds", "How long that took in all.").measure(micros as f64 / 1e6),
     ]
 }
 
@@ -312,7 +334,7 @@ mod tests {
             assert!(prefixes.iter().any(|prefix| family.name().starts_with(prefix)), "{}", family.name());
             assert!(!family.help.is_empty() && family.help.ends_with('.'), "{}", family.name());
             for label in &family.labels {
-                assert!(["listener", "protocol", "qos", "cause", "version"].contains(label), "{label}");
+                assert!(["listener", "protocol", "qos", "cause", "state", "version"].contains(label), "{label}");
             }
         }
     }

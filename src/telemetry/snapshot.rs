@@ -16,6 +16,7 @@ use crate::net::clock::Alarm;
 use crate::net::context::{ListenerContext, Shared};
 use crate::packet::ProtocolVersion;
 use crate::router::{Batch, Counts};
+use crate::store::StoreStatus;
 
 /// A broker, as operators look at it.
 pub struct Observed {
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub census: Census,
     pub listeners: Vec<ListenerSnapshot>,
     pub process: ProcessStats,
+    /// All zero for a broker that keeps nothing.
+    pub store: StoreStatus,
     pub history: History,
 }
 
@@ -87,6 +90,7 @@ impl Observed {
             census: Census::take(&self.shared),
             listeners: self.listeners.read().iter().map(|listener| ListenerSnapshot::take(listener)).collect(),
             process: ProcessStats::read(),
+            store: self.shared.keeper.status().unwrap_or_default(),
             history: self.history.lock().clone(),
         }
     }

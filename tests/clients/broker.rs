@@ -73,7 +73,7 @@ const LISTENERS: [(Transport, &str); 4] = [
 ];
 
 fn midge(directory: &Path, certificates: &Certificates) -> (HashMap<Transport, SocketAddr>, Program) {
-    let mut text = String::from("log.format = \"json\"\n");
+    let mut text = String::from("log.format = \"json\"\nstore.directory = \"data\"\n");
     for (transport, name) in LISTENERS {
         text += &format!("[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n");
         if matches!(transport, Transport::WebSocket | Transport::SecureWebSocket) {

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::document::{Block, Kind, Section};
 
 /// Every port that the README names.
-const PORTS: [&str; 5] = ["1883", "1884", "8083", "8883", "8888"];
+const PORTS: [&str; 6] = ["1883", "1884", "1885", "8083", "8883", "8888"];
 /// The one that clients take when they are told none.
 const DEFAULT_PORT: &str = "1883";
 /// How long a block may take on a busy machine.

@@ -28,10 +28,11 @@ struct Listener {
     connections: u64,
 }
 
-/// What became of every copy of every message: matched is the sum of the others.
+/// What became of every copy of every message: matched and recovered are the sum of the others.
 #[derive(Serialize)]
 struct Copies {
     matched: u64,
+    recovered: u64,
     delivered: u64,
     inflight: u64,
     queued: u64,
@@ -122,6 +123,7 @@ impl Copies {
         let by = DropCause::ALL.map(|cause| (cause.name(), snapshot.counts.dropped[cause as usize]));
         Copies {
             matched: sums.matched,
+            recovered: sums.recovered,
             delivered: sums.delivered,
             inflight: sums.inflight,
             queued: sums.queued,

@@ -100,7 +100,7 @@ pub(super) async fn queue(
     let mailbox = view.mailbox.ok_or(OperatorError::Busy)?;
     let count = mailbox.stats().queued as usize;
     let mut showing = Showing::new(query.payload, observed.shared().clock.now());
-    let queued = mailbox.peek(page.skip(), page.limit);
+    let queued = observed.shared().peek(&client_id, page.skip(), page.limit).await?;
     let data = queued.iter().map(|queued| showing.show(&queued.message, queued.qos, queued.retain)).collect();
     Ok(page.list(data, count))
 }

@@ -108,7 +108,7 @@ async fn clear_matches(observed: &Observed, filter: &str) -> usize {
         }
     })
     .await;
-    topics.iter().filter(|topic| observed.shared().router.remove_retained(topic)).count()
+    observed.shared().remove_retained(topics.iter().map(String::as_str))
 }
 
 /// Looks at all that match, in the order of their topics, a bounded number at a time.

@@ -169,7 +169,7 @@ fn socket(args: &CtlArgs) -> Result<PathBuf> {
     if let Some(path) = &args.socket {
         return Ok(path.clone());
     }
-    let layers = Layers { file: args.config.clone(), environment: Layers::variables(), flags: Vec::new() };
+    let layers = Layers { file: args.config.clone(), environment: Layers::variables(), ..Layers::default() };
     let loaded = layers.load().context("the configuration does not tell the socket; --socket PATH does")?;
     Ok(loaded.config.admin.socket.unwrap_or_else(|| SOCKET_DEFAULT.into()))
 }

@@ -6,6 +6,7 @@ use super::super::*;
 
 fn layers(file: Option<&Path>, environment: &[(&str, &str)], flags: &[(&'static str, &str, &str)]) -> Layers {
     Layers {
+        data_directory: None,
         file: file.map(Path::to_path_buf),
         environment: environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         flags: flags

@@ -1,5 +1,7 @@
 //! From CONNECT to a session and back: authentication, the claim of the client id, and letting go.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
@@ -7,10 +9,12 @@ use std::task::{Context, Poll};
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::auth::{Credentials, Identity, Refusal, Step};
-use crate::net::context::Parked;
+use crate::message::RowId;
+use crate::net::context::{Origin, Parked, Shared};
 use crate::packet::{ProtocolVersion, ReasonCode};
 use crate::protocol::Violation;
 use crate::router::{Claimed, ConnectionFacts, Control, Generation, Mailbox, Released};
+use crate::store::{Lost, Page};
 
 /// What the authenticator says.
 pub(super) type AuthAnswer = Result<Identity, Refusal>;
@@ -26,8 +30,18 @@ pub(super) struct Attached {
     generation: Generation,
     /// An operator wants the session gone with the connection.
     pub(super) delete: bool,
+    /// CONNACK has left: the client may be sent messages.
+    pub(super) answered: bool,
+    /// Messages that are being read from the store, and the first row of them.
+    pub(super) page: Option<Reading>,
     /// A new authentication on a connection that has one already (section 4.12.1).
     reauthentication: Option<Box<dyn crate::auth::Exchange>>,
+}
+
+/// A page on its way from the store.
+pub(super) struct Reading {
+    pub(super) front: RowId,
+    pub(super) page: Pin<Box<dyn Future<Output = Result<Page, Lost>> + Send>>,
 }
 
 /// A client id that has been claimed from another connection.
@@ -210,12 +224,14 @@ impl Driver {
         let Claiming { identity, generation, data } = *claiming;
         let (resumed, mailbox) = match parked {
             Some(parked) => (Some(parked.session), parked.mailbox),
-            None => (None, self.place.shared.router.mailbox(&identity.client_id, self.place.listener.queue)),
+            None => (None, self.new_mailbox(&identity)),
         };
         let facts = self.facts(&identity);
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
-        let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), &mut turn.out);
+        let out = if mailbox.is_stored() { &mut turn.answer } else { &mut turn.out };
+        let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), out);
+        self.record_connected(&mailbox, &identity, turn);
         mailbox.attach(self.under_way());
         if !self.place.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
             mailbox.signal(Control::Takeover);
@@ -226,6 +242,8 @@ impl Driver {
         self.place.listener.clients.of(self.connection.version()).fetch_add(1, Relaxed);
         turn.batch.counts.connections_made += u64::from(accepted.is_ok());
         self.stage = Stage::Attached(Box::new(Attached {
+            answered: !mailbox.is_stored(),
+            page: None,
             mailbox,
             identity,
             filtered: false,
@@ -237,11 +255,42 @@ impl Driver {
         accepted.map_err(End::Closed)
     }
 
+    fn new_mailbox(&self, identity: &Identity) -> Arc<Mailbox> {
+        let asked = self.connection.request().map_or(0, |request| request.session_expiry_interval);
+        let is_stored = asked > 0 && self.place.shared.keeper.keeps_sessions();
+        let (router, limits) = (&self.place.shared.router, self.place.listener.queue);
+        match is_stored {
+            true => router.stored_mailbox(&identity.client_id, limits),
+            false => router.mailbox(&identity.client_id, limits),
+        }
+    }
+
+    /// The store learns of a session that outlives the process before its client does; and of every will, which a crash
+    /// must not silence.
+    fn record_connected(&self, mailbox: &Mailbox, identity: &Identity, turn: &mut Turn) {
+        let Some(session) = self.connection.session() else { return };
+        let has_will = session.will.is_some() && self.place.shared.keeper.keeps_sessions();
+        if !mailbox.is_stored() && !has_will {
+            return;
+        }
+        mailbox.note_recorded();
+        let change = Shared::record(session, mailbox, identity, &self.place.listener.name, None);
+        if mailbox.is_stored() {
+            turn.promise(change);
+        } else {
+            turn.remember(change);
+        }
+    }
+
     /// A session that another connection has left: taken up, or ended if this one does not go on with it.
     fn resume(&mut self, mut parked: Box<Parked>, turn: &mut Turn) -> Option<Box<Parked>> {
         self.place.shared.forget_deadlines(&mut parked);
+        if parked.origin != Origin::Connection {
+            // It was not the client that went: a will of before the crash says nothing about it.
+            parked.session.will = None;
+        }
         // [MQTT-3.1.4-4]
-        if !self.connection.resumes(&parked.session) {
+        if parked.origin == Origin::Remnant || !self.connection.resumes(&parked.session) {
             self.place.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
             return None;
         }
@@ -305,7 +354,9 @@ impl Driver {
             mailbox: attached.mailbox,
             identity: attached.identity,
             access: Arc::clone(&self.place.listener.access),
+            listener: Arc::clone(&self.place.listener.name),
             since: turn.batch.now,
+            origin: Origin::Connection,
             deadlines_of: None,
         });
         if parked.will_at() <= turn.batch.now {
@@ -315,6 +366,7 @@ impl Driver {
             self.place.shared.end_session(parked, &mut turn.batch);
             None
         } else {
+            self.place.shared.store_parked(&parked);
             Some(parked) // [MQTT-3.1.2-23]
         };
         self.park(&client_id, attached.generation, kept);

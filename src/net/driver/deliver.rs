@@ -3,16 +3,20 @@
 
 use std::task::{Context, Poll};
 
+use super::attach::Reading;
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
-use crate::message::{Delivery, DropCause, Message};
-use crate::net::operator;
+use crate::message::{Delivery, DropCause, Message, RowId, StoredCopy, SubscriptionIds};
+use crate::net::{keeper, operator};
 use crate::packet::{QoS, ReasonCode};
 use crate::protocol::{Delivered, Replay, Violation};
-use crate::router::{Batch, Control, Kick, MailboxEvent, UnderWay};
+use crate::router::{Batch, Control, Kick, MailboxEvent, UnderWay, Wishes, owner_of};
+use crate::store::Change;
 use crate::topic::{PageEnd, ParsedFilter};
 
+/// Messages that are read from the store at a time.
+const PAGE_ROWS_MAX: usize = 512;
 /// What one turn puts into the socket at most.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Retained messages that are looked up at a time.
@@ -26,16 +30,18 @@ impl Driver {
             return Ok(Progress::None);
         }
         self.judge_subscriptions();
-        let mut progress = Progress::None;
+        let mut progress = self.poll_page(cx, turn)?;
         let mut groups = true;
-        if self.unsent.is_none() && (self.resend(turn) | self.replay(turn)) {
+        let is_open = self.unsent.is_none() && self.has_answered(turn);
+        if is_open && (self.resend(turn) | self.replay(turn)) {
             progress = Progress::Some;
         }
         loop {
-            let bytes_max = if self.unsent.is_some() { 0 } else { TURN_BYTES_MAX.saturating_sub(turn.out.len()) };
+            let produced = turn.out.len() + turn.answer.len() + self.held_bytes();
+            let bytes_max = if is_open { TURN_BYTES_MAX.saturating_sub(produced) } else { 0 };
             let Stage::Attached(attached) = &self.stage else { return Ok(progress) };
-            let under_way = self.under_way();
-            let event = attached.mailbox.poll(cx.waker(), under_way, bytes_max as u64, groups, &mut turn.deliveries);
+            let wishes = Wishes { bytes_max: bytes_max as u64, groups, pages: attached.page.is_none() };
+            let event = attached.mailbox.poll(cx.waker(), self.under_way(), wishes, &mut turn.deliveries);
             match event {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
@@ -44,12 +50,48 @@ impl Driver {
                     self.place.shared.router.pull_shared(&attached.mailbox, &mut turn.batch);
                     groups = false;
                 }
+                Poll::Ready(MailboxEvent::PageWanted { front, rows_max }) => {
+                    self.begin_page(front, rows_max);
+                    if self.poll_page(cx, turn)? == Progress::Some {
+                        progress = Progress::Some;
+                    }
+                }
                 Poll::Ready(MailboxEvent::Deliveries) => {
                     progress = Progress::Some;
                     self.send_deliveries(turn);
                 }
             }
         }
+    }
+
+    /// Whether CONNACK is out: nothing may come before it.
+    fn has_answered(&mut self, turn: &Turn) -> bool {
+        let is_silent = self.held.is_some() || !turn.answer.is_empty();
+        let Stage::Attached(attached) = &mut self.stage else { return false };
+        attached.answered |= !is_silent;
+        attached.answered
+    }
+
+    fn begin_page(&mut self, front: RowId, rows_max: u32) {
+        let rows_max = (rows_max as usize).min(PAGE_ROWS_MAX);
+        let Stage::Attached(attached) = &mut self.stage else { return };
+        let before = RowId(front.0.saturating_sub(1));
+        let keeper = &self.place.shared.keeper;
+        let page = keeper.read_page(attached.mailbox.owner(), before, rows_max, TURN_BYTES_MAX);
+        attached.page = Some(Reading { front, page: Box::pin(page) });
+    }
+
+    /// Takes in messages that were read from the store.
+    fn poll_page(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        let Stage::Attached(attached) = &mut self.stage else { return Ok(Progress::None) };
+        let Some(reading) = &mut attached.page else { return Ok(Progress::None) };
+        let Poll::Ready(page) = reading.page.as_mut().poll(cx) else { return Ok(Progress::None) };
+        let front = reading.front;
+        attached.page = None;
+        let page = page.map_err(|lost| End::Closed(Violation::new(ReasonCode::UnspecifiedError, lost.to_string())))?;
+        let rows = page.rows.into_iter().map(|row| (row.row, keeper::delivery(row))).collect();
+        attached.mailbox.page_in(front, rows, &mut turn.batch);
+        Ok(Progress::Some)
     }
 
     fn answer_operator(&self) {
@@ -76,14 +118,32 @@ impl Driver {
     }
 
     fn send(&mut self, delivery: Delivery, turn: &mut Turn) {
+        let (row, from) = (delivery.row, owner_of(&delivery, self.owner()));
         if !self.may_receive(&delivery.message) {
             self.lose(DropCause::NotAuthorized, 1, &mut turn.batch);
+            turn.batch.end_row(from, row);
             return;
         }
         let (qos, payload) = (delivery.qos, delivery.message.payload().len() as u64);
-        match self.connection.deliver(turn.batch.now, delivery, &mut turn.out) {
-            Delivered::Dropped(cause) => self.lose(cause, 1, &mut turn.batch),
-            Delivered::Sent => count_sent(qos, payload, turn),
+        // Exactly once: a packet id has to be remembered before the client can have seen it.
+        let packet_id = self.connection.next_packet_id().filter(|_| qos == QoS::ExactlyOnce && row.is_stored());
+        // What comes after such a one does not overtake it ([MQTT-4.6.0-1]).
+        turn.answer_has_publish |= packet_id.is_some();
+        let waits = turn.answer_has_publish || self.holds_publish();
+        let out = if waits { &mut turn.answer } else { &mut turn.out };
+        match self.connection.deliver(turn.batch.now, delivery, out) {
+            Delivered::Dropped(cause) => {
+                self.lose(cause, 1, &mut turn.batch);
+                turn.batch.end_row(from, row);
+            }
+            Delivered::Sent => {
+                count_sent(qos, payload, turn);
+                match packet_id {
+                    Some(id) => turn.promise(Change::Sent { owner: self.owner(), row, packet_id: id.get(), from }),
+                    None if qos == QoS::AtMostOnce => turn.batch.end_row(from, row),
+                    None => {}
+                }
+            }
         }
     }
 
@@ -188,9 +248,21 @@ impl Driver {
             turn.batch.counts.retained_sent += 1;
             let qos = replay.options.qos.min(message.qos()); // [MQTT-3.8.4-8]
             let subscription_ids = replay.subscription_ids.clone();
-            self.send(Delivery { message, qos, retain: true, subscription_ids, group: None }, turn);
+            let row = self.store_replayed(&message, qos, &subscription_ids);
+            self.send(Delivery { message, qos, retain: true, subscription_ids, group: None, row }, turn);
         }
         end
+    }
+
+    /// A retained message is a message like others once it is on its way.
+    fn store_replayed(&self, message: &Message, qos: QoS, subscription_ids: &SubscriptionIds) -> RowId {
+        match &self.stage {
+            Stage::Attached(attached) if qos != QoS::AtMostOnce && attached.mailbox.is_stored() => {
+                let (owner, subscription_ids) = (attached.mailbox.owner(), subscription_ids.clone());
+                self.place.shared.keeper.append_copy(message, StoredCopy { owner, qos, retain: true, subscription_ids })
+            }
+            _ => RowId::NONE,
+        }
     }
 
     fn is_own(&self, message: &Message) -> bool {

@@ -40,6 +40,7 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 impl Driver {
     /// Ends the connection: the session is let go now, what is to be said has a little time.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, end: End, turn: &mut Turn) -> Progress {
+        self.settle_last(turn);
         if let End::Closed(violation) = &end {
             self.connection.close(violation, &mut turn.out);
         }

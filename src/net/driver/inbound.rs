@@ -9,10 +9,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
-use crate::message::{DropCause, Message};
+use crate::message::{DropCause, Message, OwnerId};
 use crate::packet::{Decoded, Packet, PacketType, QoS, ReasonCode};
-use crate::protocol::{Action, Output, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
+use crate::protocol::{Action, Kept, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 use crate::router::{Batch, Outcome};
+use crate::store::Change;
 use crate::topic::ParsedFilter;
 
 /// Copies that one turn gives to subscribers before they, and everybody else, get to run: a wide fan-out must not fill
@@ -25,7 +26,8 @@ const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 impl Driver {
     /// The broker itself has stopped reading: the client does not take what it is sent.
     pub(super) fn reading_rests(&self) -> bool {
-        self.unsent.is_some() && (self.first_waiting_is_publish() || self.unsent_bytes() >= UNSENT_BYTES_MAX)
+        let is_full = self.unsent_bytes() + self.held_bytes() >= UNSENT_BYTES_MAX;
+        is_full || ((self.unsent.is_some() || self.store_busy) && self.first_waiting_is_publish())
     }
 
     /// A PUBLISH waits while the socket is full; what follows it waits too.
@@ -34,6 +36,7 @@ impl Driver {
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        self.store_busy = self.place.shared.keeper.poll_ready(cx).is_pending();
         if !self.connection.takes_packets() || self.reading_rests() {
             return Ok(Progress::None);
         }
@@ -90,7 +93,7 @@ impl Driver {
     fn handle_bytes(&mut self, bytes: &[u8], turn: &mut Turn) -> Result<(), End> {
         let mut rest = bytes;
         while !rest.is_empty() && self.connection.takes_packets() {
-            if self.must_wait(rest, &turn.out) || turn.batch.counts.matched >= TURN_COPIES_MAX {
+            if self.must_wait(rest, turn) || turn.batch.counts.matched >= TURN_COPIES_MAX {
                 break;
             }
             match self.connection.decoder().decode(rest) {
@@ -116,10 +119,11 @@ impl Driver {
     }
 
     /// A client that does not take what it is sent may not publish more ...
-    fn must_wait(&self, rest: &[u8], out: &Output) -> bool {
+    fn must_wait(&self, rest: &[u8], turn: &Turn) -> bool {
         let is_publish = rest[0] >> 4 == PacketType::Publish as u8;
-        // ... and acknowledgements of one turn are bounded too.
-        (is_publish && self.unsent.is_some()) || self.unsent_bytes() + out.len() >= UNSENT_BYTES_MAX
+        // ... and acknowledgements are bounded too, those of this turn and those that wait for the store.
+        let answers = self.unsent_bytes() + self.held_bytes() + turn.out.len() + turn.answer.len();
+        (is_publish && (self.unsent.is_some() || self.store_busy)) || answers >= UNSENT_BYTES_MAX
     }
 
     fn handle_packet(&mut self, packet: Packet<'_>, turn: &mut Turn) -> Result<(), End> {
@@ -128,19 +132,35 @@ impl Driver {
             Packet::Connect(_) => turn.batch.counts.connects_received += 1,
             _ => {}
         }
-        let action = self.connection.handle_packet(turn.batch.now, packet, &mut turn.out);
+        let out = if self.holds() { &mut turn.answer } else { &mut turn.out };
+        let action = self.connection.handle_packet(turn.batch.now, packet, out);
         match action.map_err(|violation| protocol_error(violation, turn))? {
             Action::None => Ok(()),
             Action::Publish { message, reply } => self.publish(&message, reply, turn),
-            Action::Completed(qos) => {
+            Action::Completed(qos, kept) => {
+                self.end_row(kept, turn);
                 match qos {
                     QoS::ExactlyOnce => turn.batch.counts.delivered_qos2 += 1,
                     _ => turn.batch.counts.delivered_qos1 += 1,
                 }
                 Ok(())
             }
-            Action::RefusedByReceiver(_) => {
+            Action::RefusedByReceiver(_, kept) => {
+                self.end_row(kept, turn);
                 self.lose(DropCause::RefusedByReceiver, 1, &mut turn.batch); // [MQTT-4.8.2-6]
+                Ok(())
+            }
+            Action::HandedOver(row) => {
+                turn.promise(Change::Handed { owner: self.owner(), row });
+                Ok(())
+            }
+            Action::Released(packet_id) => {
+                self.promise_stored(turn, |owner| Change::Released { owner, packet_id: packet_id.get() });
+                Ok(())
+            }
+            Action::Duplicate(packet_id) => {
+                // The first may not be safe yet; said again, it is when this is.
+                self.promise_stored(turn, |owner| Change::Received { owner, packet_id: packet_id.get() });
                 Ok(())
             }
             Action::Subscribe(request) => self.subscribe(&request, turn),
@@ -152,23 +172,32 @@ impl Driver {
     }
 
     fn publish(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Result<(), End> {
-        let routed = self.route(message, &mut turn.batch);
-        self.connection.on_routed(reply, routed, &mut turn.out).map_err(End::Closed)
+        let routed = self.route(message, reply, turn);
+        let out = if self.holds() || turn.ticket.is_some() { &mut turn.answer } else { &mut turn.out };
+        self.connection.on_routed(reply, routed, out).map_err(End::Closed)
     }
 
-    fn route(&mut self, message: &Message, batch: &mut Batch) -> Routed {
+    fn route(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Routed {
         let Stage::Attached(attached) = &self.stage else { return Routed::Accepted };
         if !self.place.listener.access.load().may_publish(&attached.identity, message) {
-            batch.counts.not_authorised += 1;
+            turn.batch.counts.not_authorised += 1;
             return Routed::NotAuthorized;
         }
-        match self.place.shared.router.publish(message, batch) {
+        let is_remembered = reply.qos == QoS::ExactlyOnce && attached.mailbox.is_stored();
+        let packet_id = reply.packet_id.filter(|_| is_remembered);
+        let received = packet_id.map(|packet_id| (attached.mailbox.owner(), packet_id.get()));
+        let (outcome, ticket) = self.place.shared.publish(message, received, &mut turn.batch);
+        if let Some(ticket) = ticket.filter(|_| reply.packet_id.is_some()) {
+            turn.wait_for(ticket);
+        }
+        match outcome {
             Outcome::Routed { matched: 0 } => Routed::NoMatchingSubscribers,
             Outcome::Routed { .. } => Routed::Accepted,
             Outcome::Refused(crate::router::Refused::QueueFull) => Routed::Refused("a subscriber's queue is full"),
             Outcome::Refused(crate::router::Refused::RetainedFull) => {
                 Routed::Refused("the limit of retained messages is reached")
             }
+            Outcome::Refused(crate::router::Refused::Store(why)) => Routed::Refused(why),
         }
     }
 
@@ -178,10 +207,11 @@ impl Driver {
             .iter()
             .map(|(filter, options, refused)| match refused {
                 Some(reason_code) => SubscribeResult::Refused(*reason_code),
-                None => self.subscribe_one(filter, *options, request),
+                None => self.subscribe_one(filter, *options, request, turn),
             })
             .collect();
-        self.connection.on_subscribed(request, &results, &mut turn.out).map_err(End::Closed)
+        let out = if self.holds() { &mut turn.answer } else { &mut turn.out };
+        self.connection.on_subscribed(request, &results, out).map_err(End::Closed)
     }
 
     fn subscribe_one(
@@ -189,6 +219,7 @@ impl Driver {
         filter: &str,
         options: crate::packet::SubscribeOptions,
         request: &SubscribeRequest,
+        turn: &mut Turn,
     ) -> SubscribeResult {
         let Stage::Attached(attached) = &mut self.stage else {
             return SubscribeResult::Refused(ReasonCode::UnspecifiedError);
@@ -201,7 +232,18 @@ impl Driver {
             Subscribing::Filtered => attached.filtered = true,
             Subscribing::Whole => {}
         }
+        let is_stored = attached.mailbox.is_stored();
+        if is_stored && self.place.shared.keeper.takes_more().is_err() {
+            return SubscribeResult::Refused(ReasonCode::QuotaExceeded);
+        }
         let subscribed = self.place.shared.router.subscribe(&attached.mailbox, parsed, options, request.id);
+        if is_stored {
+            let owner = attached.mailbox.owner();
+            if let Some(group) = subscribed.group {
+                turn.promise(Change::PutGroup { owner: group.into(), filter: filter.into() });
+            }
+            turn.promise(Change::PutSubscription { owner, filter: filter.into(), options, id: request.id });
+        }
         let replay = self.connection.wants_retained(&options, subscribed.existed, parsed.share.is_some());
         SubscribeResult::Granted { replay_before: replay.then_some(subscribed.retained_before) }
     }
@@ -217,7 +259,32 @@ impl Driver {
                 })
             })
             .collect();
-        self.connection.on_unsubscribed(request, &existed, &mut turn.out).map_err(End::Closed)
+        for filter in &request.filters {
+            self.promise_stored(turn, |owner| Change::DeleteSubscription { owner, filter: filter.clone() });
+        }
+        let out = if self.holds() { &mut turn.answer } else { &mut turn.out };
+        self.connection.on_unsubscribed(request, &existed, out).map_err(End::Closed)
+    }
+
+    pub(super) fn owner(&self) -> OwnerId {
+        match &self.stage {
+            Stage::Attached(attached) => attached.mailbox.owner(),
+            _ => OwnerId::default(),
+        }
+    }
+
+    /// The answer promises a change of a session that outlives the process.
+    fn promise_stored(&self, turn: &mut Turn, change: impl FnOnce(OwnerId) -> Change) {
+        if let Stage::Attached(attached) = &self.stage
+            && attached.mailbox.is_stored()
+        {
+            turn.promise(change(attached.mailbox.owner()));
+        }
+    }
+
+    /// A delivery has come to its end: it need not be kept.
+    fn end_row(&self, kept: Kept, turn: &mut Turn) {
+        turn.batch.end_row(kept.group.map_or_else(|| self.owner(), OwnerId::from), kept.row);
     }
 }
 

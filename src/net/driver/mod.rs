@@ -13,6 +13,7 @@
 mod attach;
 mod deliver;
 mod ending;
+mod held;
 mod inbound;
 mod turn;
 mod write;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use self::attach::{Attached, AuthAnswer};
 use self::ending::Lingering;
+use self::held::Held;
 use self::inbound::TURN_COPIES_MAX;
 use self::turn::Turn;
 use self::write::Unsent;
@@ -56,6 +58,10 @@ pub(super) struct Driver {
     partial: Vec<u8>,
     /// What the socket did not take.
     unsent: Option<Box<Unsent>>,
+    /// Answers whose promises are not safe yet.
+    held: Option<Box<Held>>,
+    /// Too much waits for the disk: no PUBLISH is taken.
+    store_busy: bool,
     alarm: Alarm,
 }
 
@@ -114,6 +120,8 @@ impl Driver {
             stage: Stage::Connecting,
             partial: Vec::new(),
             unsent: None,
+            held: None,
+            store_busy: false,
         }
     }
 
@@ -150,10 +158,12 @@ impl Driver {
 
     fn work(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
         let answered = self.poll_stage(cx, turn)?;
+        let kept = self.poll_held(cx, turn)?;
         let delivered = self.poll_mailbox(cx, turn)?;
         let read = self.poll_read(cx, turn)?;
         self.poll_deadlines(cx, turn)?;
-        let any = [answered, delivered, read].contains(&Progress::Some);
+        self.settle(cx, turn)?;
+        let any = [answered, kept, delivered, read].contains(&Progress::Some);
         Ok(if any { Progress::Some } else { Progress::None })
     }
 

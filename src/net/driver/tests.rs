@@ -14,6 +14,7 @@ use crate::net::admission::Admission;
 use crate::net::clock::Clock;
 use crate::net::context::{Access, Clients, ListenerContext, Shared};
 use crate::net::handshake::Layers;
+use crate::net::keeper::{Durabilities, Keeper};
 use crate::net::stream::{Metered, Secured, Socket};
 use crate::net::websocket::WebSocket;
 use crate::packet::{
@@ -46,7 +47,12 @@ impl Bench {
             queue_qos0: false,
         };
         Bench {
-            shared: Arc::new(Shared::new(router, Clock::manual(), u32::MAX)),
+            shared: Arc::new(Shared::new(
+                router,
+                Clock::manual(),
+                u32::MAX,
+                Keeper::new(None, Durabilities::default()),
+            )),
             listener: Arc::new(ListenerContext {
                 name: "test".into(),
                 settings: ArcSwap::from_pointee(Settings::default()),

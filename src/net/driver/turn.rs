@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 use crate::message::{BrokerTime, Delivery};
 use crate::net::context::Shared;
+use crate::net::keeper::Keeper;
 use crate::protocol::Output;
 use crate::router::Batch;
+use crate::store::{Change, Ticket};
 
 /// One read takes at most this much.
 const SCRATCH_BYTES: usize = 128 * 1024;
@@ -18,6 +20,16 @@ pub(super) struct Turn {
     pub(super) out: Output,
     pub(super) batch: Batch,
     pub(super) deliveries: VecDeque<Delivery>,
+    /// Answers that may have to wait until what they promise is safe.
+    pub(super) answer: Output,
+    /// There is a PUBLISH among them.
+    pub(super) answer_has_publish: bool,
+    /// When that is; `None` while nothing was promised.
+    pub(super) ticket: Option<Ticket>,
+    /// What is to be stored of this turn.
+    changes: Vec<Change>,
+    /// Some answer promises that `changes` are safe.
+    promised: bool,
 }
 
 impl Default for Turn {
@@ -27,6 +39,11 @@ impl Default for Turn {
             out: Output::default(),
             batch: Batch::default(),
             deliveries: VecDeque::new(),
+            answer: Output::default(),
+            answer_has_publish: false,
+            ticket: None,
+            changes: Vec::new(),
+            promised: false,
         }
     }
 }
@@ -49,10 +66,55 @@ impl Turn {
         self.batch.now = now;
     }
 
+    /// Some answer of this turn promises that the change is safe.
+    pub(super) fn promise(&mut self, change: Change) {
+        self.changes.push(change);
+        self.promised = true;
+    }
+
+    /// Nobody is promised anything about the change.
+    pub(super) fn remember(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// The answers of this turn wait for `ticket` at least.
+    pub(super) fn wait_for(&mut self, ticket: Ticket) {
+        let waiting = self.ticket.get_or_insert(ticket);
+        waiting.record = waiting.record.max(ticket.record);
+        waiting.durability = waiting.durability.max(ticket.durability);
+    }
+
+    /// Gives the store what this turn has changed. Fails when an answer promised what the store did not take.
+    pub(super) fn append_changes(&mut self, keeper: &Keeper) -> Result<(), String> {
+        keeper.flush(&mut self.batch);
+        let promised = std::mem::take(&mut self.promised);
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let appended = keeper.append(&self.changes);
+        self.changes.clear();
+        match appended {
+            Ok(ticket) => {
+                if promised {
+                    self.wait_for(ticket);
+                }
+                Ok(())
+            }
+            Err(error) if promised => Err(error.to_string()),
+            Err(_) => Ok(()),
+        }
+    }
+
     pub(super) fn finish(&mut self, shared: &Shared) {
+        // After the end of a connection nobody waits for it.
+        let _ = self.append_changes(&shared.keeper);
+        self.answer.clear();
+        self.answer_has_publish = false;
+        self.answer.shrink(OUTPUT_BYTES_KEPT);
+        self.ticket = None;
         self.out.clear();
         self.out.shrink(OUTPUT_BYTES_KEPT);
         self.deliveries.clear();
-        shared.router.flush(&mut self.batch);
+        shared.flush(&mut self.batch);
     }
 }

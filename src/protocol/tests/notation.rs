@@ -142,8 +142,9 @@ pub fn action(action: &Action) -> String {
         Action::Publish { message, reply } => line(&["route".into(), self::message(message), answer(*reply)]),
         Action::Subscribe(request) => subscribe(request),
         Action::Unsubscribe(request) => unsubscribe(request),
-        Action::Completed(qos) => format!("completed q{}", *qos as u8),
-        Action::RefusedByReceiver(delivery) => line(&[
+        Action::Completed(qos, _) => format!("completed q{}", *qos as u8),
+        Action::HandedOver(_) | Action::Released(_) | Action::Duplicate(_) => String::new(),
+        Action::RefusedByReceiver(delivery, _) => line(&[
             "refused".into(),
             delivery.as_ref().map_or(String::new(), |delivery| delivery.message.topic().into()),
         ]),

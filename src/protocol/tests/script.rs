@@ -337,7 +337,14 @@ pub fn delivery(qos: packet::QoS, topic: &str, payload: &str) -> Delivery {
         expires_at: BrokerTime::NEVER,
         publisher: PublisherId(1),
     });
-    Delivery { message, qos, retain: false, subscription_ids: SubscriptionIds::None, group: None }
+    Delivery {
+        message,
+        qos,
+        retain: false,
+        subscription_ids: SubscriptionIds::None,
+        group: None,
+        row: crate::message::RowId::NONE,
+    }
 }
 
 macro_rules! into_packet {

@@ -103,7 +103,7 @@ impl World {
                     self.delivered += into.iter().filter(|delivery| delivery.qos == AtMostOnce).count() as u64;
                     member.client.inflight.extend(into.drain(..).filter(|delivery| delivery.qos != AtMostOnce));
                 }
-                Poll::Ready(MailboxEvent::Control(_) | MailboxEvent::Inquired) => {}
+                Poll::Ready(MailboxEvent::Control(_) | MailboxEvent::Inquired | MailboxEvent::PageWanted { .. }) => {}
                 Poll::Pending => break,
             }
             assert!(member.client.inflight.len() as u32 <= member.client.window, "never beyond the window");
@@ -183,7 +183,7 @@ impl World {
         let sum = self.delivered + inflight + queued + counts.dropped_sum() + counts.refused;
         assert_eq!(counts.matched, sum, "{counts:?}");
         for (member, stats) in self.clients.iter().zip(stats) {
-            let bytes: usize = member.client.mailbox.peek(0, usize::MAX).iter().map(|it| it.message.size()).sum();
+            let bytes: usize = member.client.mailbox.peek(0, usize::MAX).0.iter().map(|it| it.message.size()).sum();
             assert_eq!(stats.queued_bytes, bytes as u64);
         }
     }

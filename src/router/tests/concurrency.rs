@@ -31,7 +31,7 @@ fn drive(router: &Router, mailbox: &Arc<Mailbox>, window: u32, mut enough: impl 
     let mut into = VecDeque::new();
     loop {
         let free = UnderWay { window_free: window, ..UnderWay::default() };
-        match mailbox.poll(&waker, free, u64::MAX, true, &mut into) {
+        match mailbox.poll(&waker, free, wishes(u64::MAX, true), &mut into) {
             Poll::Ready(MailboxEvent::Deliveries) => {
                 if into.drain(..).any(|delivery| enough(&delivery)) {
                     return;
@@ -41,7 +41,7 @@ fn drive(router: &Router, mailbox: &Arc<Mailbox>, window: u32, mut enough: impl 
                 router.pull_shared(mailbox, &mut batch);
                 router.flush(&mut batch);
             }
-            Poll::Ready(MailboxEvent::Control(_) | MailboxEvent::Inquired) => return,
+            Poll::Ready(MailboxEvent::Control(_) | MailboxEvent::Inquired | MailboxEvent::PageWanted { .. }) => return,
             Poll::Pending => {
                 let asleep = Instant::now();
                 thread::park_timeout(PATIENCE);
@@ -253,7 +253,7 @@ fn what_is_retained_is_what_every_subscriber_got_last() {
         });
         let mut into = VecDeque::new();
         let window = UnderWay { window_free: u32::MAX, ..UnderWay::default() };
-        let polled = mailbox.poll(Waker::noop(), window, u64::MAX, false, &mut into);
+        let polled = mailbox.poll(Waker::noop(), window, wishes(u64::MAX, false), &mut into);
         assert_eq!((polled, into.len()), (Poll::Ready(MailboxEvent::Deliveries), 4));
         let last = into.back().map(|delivery| delivery.message.payload().to_vec()).unwrap_or_default();
         let mut retained = Vec::new();
@@ -299,7 +299,7 @@ fn a_subscription_that_races_with_a_retained_publish_gets_it_exactly_once() {
                 thread::yield_now();
             }
             router.unsubscribe(&mailbox, filter, &mut Batch::default());
-            let live = mailbox.close();
+            let live = mailbox.close(&mut Batch::default());
             let live = live.iter().map(|delivery| delivery.message.payload().to_vec());
             let numbers: Vec<u64> = replayed
                 .into_iter()

@@ -126,7 +126,7 @@ fn qos_0_never_displaces_what_was_promised() {
         fixture.publish("t", "a", AtMostOnce);
         fill(&mut fixture, &["1", "2"]);
         fixture.publish("t", "b", AtMostOnce);
-        let waiting: Vec<_> = client.mailbox.peek(0, 9).iter().map(words).collect();
+        let waiting: Vec<_> = client.mailbox.peek(0, 9).0.iter().map(words).collect();
         assert_eq!(waiting, ["t '1' q1", "t '2' q1", "t 'b' q0"], "QoS 0 displaces QoS 0");
         client.read();
         fill(&mut fixture, &["3", "4", "5"]);
@@ -312,7 +312,7 @@ fn a_signal_wakes_at_once() {
 fn a_closed_mailbox_takes_nothing_and_gives_back_what_it_had() {
     let (mut fixture, client) = one(policy(OnQueueFull::Refuse));
     fill(&mut fixture, &["1", "2"]);
-    assert_eq!(client.mailbox.close().len(), 2);
+    assert_eq!(client.mailbox.close(&mut fixture.batch).len(), 2);
     assert_eq!(fixture.publish("t", "3", AtLeastOnce), Outcome::Routed { matched: 0 });
     assert_eq!((fixture.batch.counts.matched, fixture.batch.counts.no_subscriber), (2, 1));
 }

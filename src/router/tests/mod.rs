@@ -55,6 +55,11 @@ fn qos(qos: QoS) -> SubscribeOptions {
     SubscribeOptions { qos, ..SubscribeOptions::default() }
 }
 
+/// Of a driver that reads no pages.
+fn wishes(bytes_max: u64, groups: bool) -> Wishes {
+    Wishes { bytes_max, groups, pages: false }
+}
+
 /// A router and the turn of one thread.
 struct Fixture {
     router: Router,
@@ -129,7 +134,7 @@ impl Fixture {
         for filter in filters {
             self.unsubscribe(client, filter);
         }
-        let queued = client.mailbox.close();
+        let queued = client.mailbox.close(&mut self.batch);
         let mut inflight = std::mem::take(&mut client.inflight);
         inflight.iter_mut().filter(|delivery| delivery.qos == ExactlyOnce).for_each(|delivery| delivery.group = None);
         self.router.hand_back(&client.mailbox, inflight, &mut self.batch);
@@ -174,7 +179,7 @@ impl Client {
     }
 
     fn poll(&self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> Poll<MailboxEvent> {
-        self.mailbox.poll(&Waker::from(Arc::clone(&self.wakes)), self.under_way(), bytes_max, true, into)
+        self.mailbox.poll(&Waker::from(Arc::clone(&self.wakes)), self.under_way(), wishes(bytes_max, true), into)
     }
 
     /// One look into the mailbox, without sending anything: keeps the waker.

@@ -44,12 +44,24 @@ fn support(name: &str) -> String {
     format!("{}/tests/it/support/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Where Midge keeps its state, as it does by default; that of earlier runs is removed.
+fn data_directory() -> PathBuf {
+    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it");
+    let own = runs.join(std::process::id().to_string());
+    for earlier in fs::read_dir(&runs).into_iter().flatten().flatten() {
+        // Another run may still be there, or gone by now.
+        let _ = fs::remove_dir_all(earlier.path());
+    }
+    own
+}
+
 /// Midge with its defaults on ports of the kernel's choice, in a runtime of its own.
 fn midge() -> Target {
     let text = format!(
-        "[[listener]]\nname = \"open\"\naddress = \"127.0.0.1:0\"\n\
+        "store.directory = {:?}\n[[listener]]\nname = \"open\"\naddress = \"127.0.0.1:0\"\n\
          [[listener]]\nname = \"guarded\"\naddress = \"127.0.0.1:0\"\n\
          access.password_file = {:?}\naccess.acl_file = {:?}\n",
+        data_directory(),
         support("guarded.passwd"),
         support("guarded.acl")
     );

@@ -1,0 +1,269 @@
+//! What is stored, how safely, and who waits for it: between the broker's state and the [`Store`] that keeps it.
+//!
+//! A turn gathers its [`Change`]s in a [`Batch`]; a message is appended before anybody gets it, since a copy goes under
+//! the row it is stored in. Nothing here waits for a disk: an append answers with a ticket, and who has promised
+//! something holds the promise back until the ticket is safe.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Semaphore;
+
+use crate::message::{BrokerTime, Delivery, Message, OwnerId, RowId, StoredCopy};
+use crate::router::{Batch, Refused};
+use crate::store::{
+    AppendError, Change, Durability, Health, Lost, Page, Row, Store, StoreStatus, StoredMessage, Ticket, WaitingRow,
+};
+use crate::topic::filter_matches;
+
+/// How safely the messages of a topic are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Durabilities {
+    /// The first filter that matches decides.
+    pub rules: Vec<(Box<str>, Durability)>,
+    pub default: Durability,
+}
+
+impl Durabilities {
+    pub fn of(&self, topic: &str) -> Durability {
+        let rule = self.rules.iter().find(|(filter, _)| filter_matches(filter, topic));
+        rule.map_or(self.default, |(_, durability)| *durability)
+    }
+}
+
+/// The broker's store, if it has one.
+pub struct Keeper {
+    store: Option<Arc<dyn Store>>,
+    durabilities: Durabilities,
+    /// How safely sessions are kept.
+    sessions: Durability,
+    /// Pages that are read from the disk at a time: a storm of clients that come back waits here, not on every thread.
+    page_reads: Arc<Semaphore>,
+}
+
+const PAGE_READS_MAX: usize = 8;
+/// What a search takes at a time.
+const ROWS_MAX: usize = 4096;
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A promise that was appended as a whole, or why it was not.
+pub(super) type Kept = Result<Ticket, AppendError>;
+
+impl Keeper {
+    /// `None`: everything is in memory only.
+    pub fn new(store: Option<Arc<dyn Store>>, durabilities: Durabilities) -> Self {
+        let rules = durabilities.rules.iter().map(|(_, durability)| *durability);
+        let sessions = rules.fold(durabilities.default, Durability::max);
+        Keeper { store, durabilities, sessions, page_reads: Arc::new(Semaphore::new(PAGE_READS_MAX)) }
+    }
+
+    pub fn status(&self) -> Option<StoreStatus> {
+        self.store.as_ref().map(|store| store.status())
+    }
+
+    /// Whether the store takes what it is given; a broker without one always does.
+    pub fn health(&self) -> Health {
+        self.store.as_ref().map_or(Health::Good, |store| store.status().health)
+    }
+
+    /// Whether a write or fsync has failed: what outlives the process is refused until a restart.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.health(), Health::Failed(_))
+    }
+
+    /// Whether sessions outlive the process: as soon as messages of any topic do.
+    pub(super) fn keeps_sessions(&self) -> bool {
+        self.store.is_some() && self.sessions != Durability::Memory
+    }
+
+    /// Whether new state is taken, as far as is known now.
+    pub(super) fn takes_more(&self) -> Result<(), &'static str> {
+        match self.health() {
+            Health::Good => Ok(()),
+            Health::Full(_) => Err(FULL),
+            Health::Failed(_) => Err(FAILED),
+        }
+    }
+
+    /// State of sessions is kept as safely as the safest of their messages.
+    pub(super) fn append(&self, changes: &[Change]) -> Kept {
+        let Some(store) = &self.store else { return Ok(Ticket::default()) };
+        store.append(changes, self.sessions).map(|appended| appended.ticket)
+    }
+
+    /// A little later after a crash is no harm: nothing waits for this, and no disk is woken for it.
+    pub(super) fn append_time(&self, now: BrokerTime) {
+        if let Some(store) = &self.store {
+            let _ = store.append(&[Change::Time(now)], Durability::Os);
+        }
+    }
+
+    /// Stores a copy that reaches one session only: a retained message that is sent for its subscription.
+    pub(super) fn append_copy(&self, message: &Message, copy: StoredCopy) -> RowId {
+        let durability = self.durabilities.of(message.topic());
+        if durability == Durability::Memory {
+            return RowId::NONE;
+        }
+        let stored = StoredMessage { message: message.clone(), copies: vec![copy], retained: false, received: None };
+        // It is retained: what is not stored once more is not lost.
+        self.append_message(stored, durability).map_or(RowId::NONE, |(row, _)| row)
+    }
+
+    /// Stores a message for those who get it; the row and the ticket of it.
+    fn append_message(&self, stored: StoredMessage, durability: Durability) -> Result<(RowId, Ticket), AppendError> {
+        let Some(store) = &self.store else { return Ok((RowId::NONE, Ticket::default())) };
+        let appended = store.append(&[Change::Message(Box::new(stored))], durability)?;
+        Ok((appended.first, appended.ticket))
+    }
+
+    /// For one publish: what the router asks to have stored before it hands out copies.
+    pub(super) fn publish(&self, message: &Message, received: Option<(OwnerId, u16)>) -> Publish<'_> {
+        let durability = match self.store {
+            Some(_) => self.durabilities.of(message.topic()),
+            None => Durability::Memory,
+        };
+        Publish { keeper: self, durability, received, received_with: None, ticket: None }
+    }
+
+    /// Appends what has come to its end, and retained messages that went.
+    pub(super) fn flush(&self, batch: &mut Batch) {
+        if batch.ended.is_empty() && batch.unretained.is_empty() && batch.ended_owners.is_empty() {
+            return;
+        }
+        let mut changes: Vec<Change> = batch.ended.drain(..).map(|(owner, row)| Change::Done { owner, row }).collect();
+        changes.extend(batch.unretained.drain(..).map(|(topic, up_to)| Change::DeleteRetained { topic, up_to }));
+        changes.extend(batch.ended_owners.drain(..).map(Change::DeleteOwner));
+        // A store that has failed will find them again after a restart: delivered once more rather than lost.
+        let _ = self.append(&changes);
+    }
+
+    pub(super) fn poll_safe(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), Lost>> {
+        self.store.as_ref().map_or(Poll::Ready(Ok(())), |store| store.poll_safe(ticket, waker))
+    }
+
+    /// Pending while too much waits for the disk for more to be promised.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.store.as_ref().map_or(Poll::Ready(()), |store| store.poll_ready(cx.waker()))
+    }
+
+    /// Reads on the blocking pool.
+    pub(super) fn read_page(
+        &self,
+        owner: OwnerId,
+        after: RowId,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> impl Future<Output = Result<Page, Lost>> + Send + use<> {
+        let (store, permits) = (self.store.clone(), Arc::clone(&self.page_reads));
+        async move {
+            let Some(store) = store else { return Ok(Page::default()) };
+            let _permit = permits.acquire_owned().await;
+            let reading = tokio::task::spawn_blocking(move || store.read_page(owner, after, rows_max, bytes_max));
+            reading.await.unwrap_or_else(|_| Err(Lost("a page of the store was not read to its end".into())))
+        }
+    }
+
+    /// Rows that wait, without their messages. Blocks.
+    pub(super) fn rows(&self, owner: OwnerId, after: RowId) -> Result<Vec<WaitingRow>, Lost> {
+        self.store.as_ref().map_or(Ok(Vec::new()), |store| store.read_rows(owner, after, ROWS_MAX))
+    }
+
+    /// All copies that wait, a page at a time. Blocks.
+    pub(super) fn each_row(&self, owner: OwnerId, mut each: impl FnMut(Row)) -> Result<(), Lost> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut after = RowId::NONE;
+        loop {
+            let page = store.read_page(owner, after, ROWS_MAX, PAGE_BYTES_MAX)?;
+            after = page.rows.last().map_or(after, |last| last.row);
+            let is_last = page.is_last || page.rows.is_empty();
+            page.rows.into_iter().for_each(&mut each);
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until everything is safe. Blocks.
+    pub(crate) fn close(&self) {
+        if let Some(store) = &self.store {
+            store.close();
+        }
+    }
+}
+
+/// One publish on its way through the router.
+pub(super) struct Publish<'a> {
+    keeper: &'a Keeper,
+    durability: Durability,
+    received: Option<(OwnerId, u16)>,
+    /// The packet id that was stored with the message.
+    received_with: Option<(OwnerId, u16)>,
+    /// When what was stored is safe.
+    pub(super) ticket: Option<Ticket>,
+}
+
+impl Publish<'_> {
+    pub(super) fn is_stored(&self) -> bool {
+        self.durability != Durability::Memory
+    }
+
+    /// The message was refused after all: its packet id is not remembered ([MQTT-4.3.3-9]).
+    pub(super) fn forget_received(&mut self) {
+        if let Some((owner, packet_id)) = self.received_with.take() {
+            // Else a restart remembers an id that nobody will release: the client is free to use it again then.
+            let _ = self.keeper.append(&[Change::Released { owner, packet_id }]);
+        }
+    }
+
+    /// The packet id of a QoS 2 message whose copies are not stored is state of its session all the same.
+    pub(super) fn remember_received(&mut self) -> Result<(), Refused> {
+        let Some((owner, packet_id)) = self.received.take() else { return Ok(()) };
+        match self.keeper.append(&[Change::Received { owner, packet_id }]) {
+            Ok(ticket) => {
+                self.ticket = Some(ticket);
+                Ok(())
+            }
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+}
+
+const BUSY: &str = "the store is busy";
+const FULL: &str = "the store is full";
+const FAILED: &str = "the store has failed";
+
+/// What the publisher is told; the log of the store says more.
+fn refusal(error: &AppendError) -> Refused {
+    Refused::Store(match error {
+        AppendError::Busy => BUSY,
+        AppendError::Full(_) => FULL,
+        AppendError::Failed(_) => FAILED,
+    })
+}
+
+impl crate::router::Keep for Publish<'_> {
+    fn keeps(&self) -> bool {
+        self.is_stored()
+    }
+
+    fn keep(&mut self, message: &Message, copies: Vec<StoredCopy>, retained: bool) -> Result<RowId, Refused> {
+        let stored = StoredMessage { message: message.clone(), copies, retained, received: self.received };
+        match self.keeper.append_message(stored, self.durability) {
+            Ok((row, ticket)) => {
+                self.ticket = Some(ticket);
+                self.received_with = self.received.take();
+                Ok(row)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a message is refused");
+                Err(refusal(&error))
+            }
+        }
+    }
+}
+
+/// A copy that was read back, on its way to its session.
+pub(super) fn delivery(row: Row) -> Delivery {
+    let Row { row, message, copy: StoredCopy { qos, retain, subscription_ids, .. } } = row;
+    Delivery { message, qos, retain, subscription_ids, group: None, row }
+}

@@ -1,0 +1,136 @@
+//! At a start: what the store has becomes the broker's state again, before the first client comes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::{CRASH_GRACE_SECS, ListenerContext, Origin, Parked, Shared};
+use crate::auth::Identity;
+use crate::message::{Message, RowId};
+use crate::packet::PacketId;
+use crate::protocol::{MountPoint, Session, SessionSubscription, Will};
+use crate::router::{Batch, Mailbox};
+use crate::store::{Lost, Recovered, RecoveredGroup, RecoveredSession, Row};
+use crate::topic::{ParsedFilter, QoS};
+
+impl Shared {
+    /// `listeners`: what sessions take their limits and access from, by the name of the one they were made on; those of a
+    /// listener that is no more take the first's. Blocks on the disk.
+    pub(crate) fn restore(&self, recovered: Recovered, listeners: &[Arc<ListenerContext>]) -> Result<(), Lost> {
+        let Some(first) = listeners.first() else { return Ok(()) };
+        let by_name: HashMap<&str, &Arc<ListenerContext>> =
+            listeners.iter().map(|listener| (&*listener.name, listener)).collect();
+        let mut batch = Batch::at(self.clock.now());
+        for group in &recovered.groups {
+            if let (Ok(filter), Some(id)) = (ParsedFilter::parse(&group.filter), group.owner.group()) {
+                self.router.restore_group(filter, id);
+            }
+        }
+        for (row, message) in &recovered.retained {
+            self.router.restore_retained(message, *row);
+        }
+        // Of two sessions of one client the later one counts: the other had not been deleted yet.
+        let mut sessions = recovered.sessions;
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.record.owner));
+        for session in sessions {
+            let listener = by_name.get(&*session.record.listener).unwrap_or(&first);
+            self.restore_session(session, listener, &mut batch)?;
+        }
+        for group in recovered.groups {
+            self.restore_group(&group, &mut batch)?;
+        }
+        self.flush(&mut batch);
+        Ok(())
+    }
+
+    fn restore_session(
+        &self,
+        recovered: RecoveredSession,
+        listener: &ListenerContext,
+        batch: &mut Batch,
+    ) -> Result<(), Lost> {
+        let RecoveredSession { record, subscriptions, received, sent, waiting: _ } = recovered;
+        let client_id: Arc<str> = record.client_id.into();
+        let origin = match record.disconnected_at {
+            Some(_) => Origin::Connection,
+            None if record.expiry_interval == 0 => Origin::Remnant,
+            None => Origin::Crash,
+        };
+        let has_ended = record.expiry_interval == 0 && (origin != Origin::Remnant || record.will.is_none());
+        if has_ended || self.sessions.contains(&client_id) {
+            batch.ended_owners.push(record.owner);
+            return Ok(());
+        }
+        let mailbox = self.router.restore_mailbox(record.owner, &client_id, listener.queue);
+        mailbox.note_recorded();
+        let inflight = sent.len() as u64;
+        let mount_point = MountPoint::from(&*record.mount_point);
+        let received = received.into_iter().filter_map(PacketId::new);
+        let sent = sent
+            .into_iter()
+            .filter_map(|(row, id, copy)| Some((PacketId::new(id)?, row, copy.map(super::keeper::delivery))));
+        let mut session = Session::restore(Arc::clone(&client_id), &mount_point, received, sent);
+        session.expiry_interval = if origin == Origin::Remnant { CRASH_GRACE_SECS } else { record.expiry_interval };
+        session.will = record
+            .will
+            .map(|will| Box::new(Will::restore(&will.message, will.message_expiry_interval, will.delay_interval)));
+        for (filter, options, id) in subscriptions {
+            if let Ok(parsed) = ParsedFilter::parse(&filter) {
+                self.router.subscribe(&mailbox, parsed, options, id);
+                session.subscriptions.insert(filter, SessionSubscription { options, id });
+            }
+        }
+        batch.counts.recovered += inflight + self.restore_rows(&mailbox)?;
+        self.router.hand_back(&mailbox, mailbox.detach(session.inflight(), batch), batch);
+        let parked = Box::new(Parked {
+            session,
+            mailbox: Arc::clone(&mailbox),
+            identity: Identity { client_id: Arc::clone(&client_id), user_name: record.user_name.map(Into::into) },
+            access: Arc::clone(&listener.access),
+            listener: Arc::clone(&listener.name),
+            since: record.disconnected_at.unwrap_or(batch.now),
+            origin,
+            deadlines_of: None,
+        });
+        if let Some(generation) = self.sessions.restore(&client_id, &mailbox, parked) {
+            self.sessions.with_parked(&client_id, generation, |parked| self.set_deadlines(parked, generation));
+        }
+        Ok(())
+    }
+
+    /// What waits stays on disk: only its rows are remembered.
+    fn restore_rows(&self, mailbox: &Mailbox) -> Result<u64, Lost> {
+        let (mut after, mut count) = (RowId::NONE, 0);
+        loop {
+            let rows = self.keeper.rows(mailbox.owner(), after)?;
+            let Some(last) = rows.last() else { return Ok(count) };
+            after = last.row;
+            count += rows.len() as u64;
+            rows.iter().for_each(|row| mailbox.restore(row.row, row.bytes, row.expires_at));
+        }
+    }
+
+    /// Messages that waited in a shared group, or were with a member that had not acknowledged them.
+    fn restore_group(&self, group: &RecoveredGroup, batch: &mut Batch) -> Result<(), Lost> {
+        let mut messages: Vec<(Message, QoS, RowId)> = Vec::new();
+        self.keeper.each_row(group.owner, |Row { row, message, copy }| messages.push((message, copy.qos, row)))?;
+        let count = messages.len() as u64;
+        let has_members = match group.owner.group() {
+            Some(id) => self.router.restore_group_queue(id, messages, batch),
+            None => false,
+        };
+        if has_members {
+            batch.counts.recovered += count;
+        } else {
+            batch.ended_owners.push(group.owner);
+        }
+        Ok(())
+    }
+
+    /// Broker time goes on after a restart from where it was last stored.
+    pub(crate) fn store_time(&self) {
+        if self.sessions.is_empty() && self.router.retained_len() == 0 {
+            return;
+        }
+        self.keeper.append_time(self.clock.now());
+    }
+}

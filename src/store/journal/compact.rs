@@ -1,0 +1,193 @@
+//! Copies forward what is left of segments that are mostly dead, a step at a time.
+//!
+//! A victim is read frame by frame; a message of which a copy still waits, or that is still retained, is written again
+//! with its old row and the copies that are left; a page is loaded, and written again with the others at the end. Then
+//! nothing is needed of the victim, and it goes after the next checkpoint. One that cannot be read is left alone.
+
+use std::collections::HashSet;
+
+use super::files::{SEGMENT_HEADER, segment_name};
+use super::frame::{FRAME_HEADER, Position, open_frame, peek_frame};
+use super::index::Index;
+use super::queue::read_page_body;
+use super::read::SegmentReader;
+use super::record::{CopyRecord, MessageRecord, Record, Records, put_moved};
+use super::writer::{Stop, Writer};
+use crate::store::RowId;
+
+/// How far it has come.
+#[derive(Debug, Default)]
+pub(super) struct Compaction {
+    victim: Option<Position>,
+    /// Could not be read.
+    unreadable: HashSet<u32>,
+}
+
+impl Compaction {
+    pub(super) fn is_running(&self) -> bool {
+        self.victim.is_some()
+    }
+}
+
+/// More of the files than this many hundredths of what is needed is too much, beside the slack.
+const BYTES_PER_100_LIVE: u64 = 115;
+/// A segment of which more is live is no victim: it would be written again for nothing.
+const LIVE_PERCENT_MAX: u64 = 90;
+
+impl Writer {
+    /// Takes one step, if there is something to gain.
+    pub(super) fn compact(&mut self) -> Result<(), Stop> {
+        if self.compaction.victim.is_none() {
+            self.compaction.victim = self.choose_victim();
+        }
+        if self.compaction.victim.is_none() && self.is_pressed() && self.current_is_mostly_dead() {
+            self.roll()?;
+        }
+        let Some(at) = self.compaction.victim else { return Ok(()) };
+        self.compact_from(at)
+    }
+
+    fn choose_victim(&self) -> Option<Position> {
+        let index = self.index.read();
+        let current = self.log.end().segment;
+        let dead: u64 = self.dead_segments().iter().filter_map(|segment| self.log.lengths().get(segment)).sum();
+        let bytes = self.log.bytes() - dead;
+        let slack = if self.is_pressed() { 0 } else { self.options.slack_bytes };
+        if bytes <= index.live.total() / 100 * BYTES_PER_100_LIVE + slack {
+            return None;
+        }
+        let closed = self.log.lengths().range(..current);
+        let rated = closed.filter_map(|(segment, bytes)| {
+            let live = index.live.of(*segment);
+            let percent = live * 100 / (*bytes).max(1);
+            let is_worth = live > 0 && percent < LIVE_PERCENT_MAX && !self.compaction.unreadable.contains(segment);
+            is_worth.then_some((percent, *segment))
+        });
+        let (_, segment) = rated.min()?;
+        Some(Position { segment, offset: SEGMENT_HEADER as u32 })
+    }
+
+    fn current_is_mostly_dead(&self) -> bool {
+        let Position { segment, offset } = self.log.end();
+        let live = self.index.read().live.of(segment);
+        u64::from(offset) > (SEGMENT_HEADER as u64 + live) * 2
+    }
+
+    fn compact_from(&mut self, at: Position) -> Result<(), Stop> {
+        let length = self.log.lengths().get(&at.segment).copied().unwrap_or(0) as usize;
+        let Some(bytes) = self.read_step(at, length) else {
+            self.give_up(at);
+            return Ok(());
+        };
+        let mut offset = 0;
+        self.begin_frame();
+        while let Some(head) = peek_frame(&bytes[offset..]).filter(|head| offset + head.total() <= bytes.len()) {
+            let here = Position { offset: at.offset + offset as u32, ..at };
+            let Some((_, records)) = open_frame(&bytes[offset..], self.facts.store, here) else { break };
+            if !self.keep_live(here, head.first, records) {
+                break;
+            }
+            offset += head.total();
+        }
+        if offset == 0 && (at.offset as usize) < length {
+            self.give_up(at);
+            return Ok(());
+        }
+        if self.records_len() > 0 {
+            self.write_unnumbered()?;
+        }
+        let next = Position { offset: at.offset + offset as u32, ..at };
+        self.compaction.victim = ((next.offset as usize) < length).then_some(next);
+        if self.compaction.victim.is_none() {
+            self.seal_all()?;
+            // What is still counted is in nothing that was found there.
+            if self.index.read().live.of(at.segment) > 0 {
+                self.compaction.unreadable.insert(at.segment);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole frames from `at` on: at least one, and about as much as a step is.
+    fn read_step(&self, at: Position, length: usize) -> Option<Vec<u8>> {
+        let left = length.saturating_sub(at.offset as usize);
+        let mut bytes = vec![0; left.min(self.options.compact_step_bytes.max(FRAME_HEADER))];
+        let name = segment_name(at.segment);
+        let read = self.disk.read_at(&name, at.offset.into(), &mut bytes).ok()?;
+        let needed = peek_frame(&bytes).map_or(0, |head| head.total());
+        if read == bytes.len() && needed > bytes.len() && needed <= left {
+            bytes.resize(needed, 0);
+            self.disk.read_at(&name, at.offset.into(), &mut bytes).ok()?;
+        }
+        Some(bytes)
+    }
+
+    fn give_up(&mut self, at: Position) {
+        tracing::warn!(file = segment_name(at.segment), offset = at.offset, "not compacted: a frame cannot be read");
+        self.compaction.victim = None;
+        self.compaction.unreadable.insert(at.segment);
+    }
+
+    /// Adds what is live of a frame to the one that is made; whether all of it could be read.
+    fn keep_live(&mut self, at: Position, first: u64, records: &[u8]) -> bool {
+        let base = Position { offset: at.offset + FRAME_HEADER as u32, ..at };
+        let index = std::sync::Arc::clone(&self.index);
+        let mut index = index.write();
+        let mut row = first;
+        for record in Records::new(records) {
+            let Ok(record) = record else { return false };
+            let number = row;
+            row += u64::from(record.has_number());
+            let kept = match record {
+                Record::Message(message) => self.keep_message(&mut index, base, RowId(number), &message),
+                Record::Moved { row, message } => self.keep_message(&mut index, base, row, &message),
+                Record::Page { at, page } => {
+                    let at = Position { offset: base.offset + at as u32, ..base };
+                    self.load_page(&mut index, at, page)
+                }
+                _ => true,
+            };
+            if !kept {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn keep_message(&mut self, index: &mut Index, base: Position, row: RowId, message: &MessageRecord<'_>) -> bool {
+        let at = Position { offset: base.offset + message.at as u32, ..base };
+        let mut reader = SegmentReader::new(&*self.disk);
+        let mut copies: Vec<CopyRecord<'_>> = Vec::new();
+        for (_, copy) in message.copies() {
+            let spans = |segment: u32| {
+                let page = index.owners.get(&copy.owner)?.queue.page_of(row)?;
+                Some(page.spans.iter().any(|(spanned, _)| *spanned == segment))
+            };
+            if spans(at.segment) == Some(true)
+                && index.load(copy.owner, row, &mut |page, owner| reader.page(page, owner)).is_err()
+            {
+                return false;
+            }
+            if index.find(copy.owner, row).is_some_and(|found| found.at == at) {
+                copies.push(copy);
+            }
+        }
+        let retained = index.retained.get(message.part.topic()).is_some_and(|found| found.at == at);
+        if retained || !copies.is_empty() {
+            put_moved(self.records(), row, &message.part, retained, &copies);
+        }
+        true
+    }
+
+    /// A page that is still one is loaded, so that it will be written elsewhere.
+    fn load_page(&mut self, index: &mut Index, at: Position, page: &[u8]) -> bool {
+        let Ok((owner, refs)) = read_page_body(page) else { return false };
+        let Some(row) = refs.front().map(|found| found.row) else { return true };
+        let is_current = |index: &Index| Some(index.owners.get(&owner)?.queue.page_of(row)?.at == at);
+        if is_current(index) != Some(true) {
+            return true;
+        }
+        let mut reader = SegmentReader::new(&*self.disk);
+        index.load(owner, row, &mut |page, owner| reader.page(page, owner)).is_ok()
+    }
+}

@@ -1,0 +1,56 @@
+//! Why a store does not open.
+
+use std::io;
+
+use super::disk::Disk;
+use super::files::{VERSION, VERSION_MIN};
+use super::read::ReadError;
+
+/// A start that did not happen. But for a lock file, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{place}: {doing}: {source}")]
+    Io { place: String, doing: String, source: io::Error },
+    #[error("{place} is in use by another broker")]
+    Locked { place: String },
+    #[error("{place} is not a data directory of midge: {name} is in it. Name an empty one, or one that does not exist")]
+    Foreign { place: String, name: String },
+    #[error(
+        "{place}/{file} has format {found}, and this program reads {}. Start the version of midge that wrote it, \
+         or go on with another data directory",
+        versions()
+    )]
+    Version { place: String, file: String, found: u32 },
+    #[error(
+        "{place}/{file} is damaged at offset {offset}: {what}. Affected: {affected}. Nothing was changed. \
+         `midge store check --data-dir {place}` says what else is, `midge store repair --data-dir {place}` goes on \
+         without it"
+    )]
+    Damaged { place: String, file: String, offset: u64, what: String, affected: String },
+}
+
+fn versions() -> String {
+    if VERSION_MIN == VERSION { format!("{VERSION}") } else { format!("{VERSION_MIN} to {VERSION}") }
+}
+
+impl OpenError {
+    pub(super) fn io(disk: &dyn Disk, doing: &str, source: io::Error) -> Self {
+        OpenError::Io { place: disk.place(), doing: doing.to_owned(), source }
+    }
+
+    pub(super) fn damaged(disk: &dyn Disk, file: String, offset: u64, what: String, affected: String) -> Self {
+        OpenError::Damaged { place: disk.place(), file, offset, what, affected }
+    }
+
+    pub(super) fn read(disk: &dyn Disk, error: ReadError, affected: String) -> Self {
+        match error {
+            ReadError::Io { file, source } => OpenError::io(disk, &file, source),
+            ReadError::Gone { file, offset } => {
+                OpenError::damaged(disk, file, offset, "what was written there is missing".into(), affected)
+            }
+            ReadError::Damaged { file, offset, what } => {
+                OpenError::damaged(disk, file, offset, format!("it is not {what} that was written there"), affected)
+            }
+        }
+    }
+}

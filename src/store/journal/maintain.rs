@@ -1,0 +1,220 @@
+//! What the writer does between batches: pages, marks, checkpoints, limits.
+//!
+//! All of it can wait, none of it loses anything: a full disk postpones it.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use super::checkpoint::{self, Facts};
+use super::files::{FileKind, kind_of};
+use super::queue::put_page_body;
+use super::record::put_page;
+use super::writer::{Stop, Writer};
+use crate::store::OwnerId;
+
+/// A checkpoint that is being written.
+pub(super) struct Checkpointing {
+    facts: Facts,
+    bytes: u64,
+    /// Segments that nothing in it needs.
+    dead: Vec<u32>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+/// Chunks of fewer rows than a page's divided by this stay in memory.
+const PAGE_PART_MIN: usize = 16;
+
+impl Writer {
+    pub(super) fn maintain(&mut self, is_tick: bool, was_idle: bool) -> Result<(), Stop> {
+        if is_tick {
+            self.is_blocked = false;
+            self.sync()?;
+        }
+        if was_idle {
+            self.postponable(Writer::mark)?;
+        }
+        self.postponable(Writer::seal_filled)?;
+        self.postponable(Writer::sweep)?;
+        self.end_checkpoint(false);
+        self.postponable(Writer::compact)?;
+        if self.checkpoint_is_due(is_tick) {
+            self.begin_checkpoint()?;
+        }
+        self.look_at_limits();
+        Ok(())
+    }
+
+    /// Takes a step that a full disk may keep from being taken now.
+    fn postponable(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
+        match step(self) {
+            Err(Stop::Full(why)) => {
+                tracing::debug!(%why, "postponed");
+                self.is_blocked = true;
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Writes the chunks that have become full.
+    fn seal_filled(&mut self) -> Result<(), Stop> {
+        let mut owners = std::mem::take(&mut self.index.write().filled);
+        if owners.is_empty() {
+            return Ok(());
+        }
+        owners.sort_unstable();
+        owners.dedup();
+        let outcome = self.seal(&owners, self.options.page_rows, false);
+        if outcome.is_err() {
+            self.index.write().filled.extend(owners);
+        }
+        outcome
+    }
+
+    /// Writes what is worth it when more is in memory than there should be.
+    fn sweep(&mut self) -> Result<(), Stop> {
+        let loaded = self.index.read().loaded;
+        if loaded > self.sweep_at {
+            self.seal_all()?;
+            let loaded = self.index.read().loaded;
+            self.sweep_at = self.options.loaded_rows_max.max(loaded + loaded / 4);
+        }
+        Ok(())
+    }
+
+    /// Writes every chunk that is worth it.
+    pub(super) fn seal_all(&mut self) -> Result<(), Stop> {
+        let owners: Vec<_> = self.index.read().owners.keys().copied().collect();
+        self.seal(&owners, (self.options.page_rows / PAGE_PART_MIN).max(2), true)
+    }
+
+    fn seal(&mut self, owners: &[OwnerId], rows_min: usize, with_last: bool) -> Result<(), Stop> {
+        let mut body = Vec::new();
+        self.begin_frame();
+        for owner in owners {
+            let index = std::sync::Arc::clone(&self.index);
+            let index = index.read();
+            let Some(state) = index.owners.get(owner) else { continue };
+            for refs in state.queue.sealable(rows_min, with_last) {
+                body.clear();
+                put_page_body(&mut body, *owner, refs);
+                put_page(self.records(), &body);
+            }
+            drop(index);
+            if self.records_len() > self.options.frame_bytes {
+                self.write_unnumbered()?;
+                self.begin_frame();
+            }
+        }
+        if self.records_len() > 0 {
+            self.write_unnumbered()?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint_is_due(&self, is_tick: bool) -> bool {
+        if self.checkpointing.is_some() {
+            return false;
+        }
+        let worth = self.log_since >= self.options.checkpoint_log_bytes.max(self.checkpoint_bytes);
+        // Segments that nothing is needed of go after the next one.
+        let dead: u64 = self.dead_segments().iter().filter_map(|segment| self.log.lengths().get(segment)).sum();
+        worth || dead > 0 && (is_tick || self.is_pressed() || dead > self.options.slack_bytes)
+    }
+
+    pub(super) fn dead_segments(&self) -> Vec<u32> {
+        let index = self.index.read();
+        let closed = self.log.lengths().range(..self.log.end().segment);
+        closed.map(|(segment, _)| *segment).filter(|segment| index.live.of(*segment) == 0).collect()
+    }
+
+    /// The quota is nearly reached.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.options.bytes_max.is_some_and(|max| self.log.bytes() + self.checkpoint_bytes > max / 10 * 9)
+    }
+
+    fn begin_checkpoint(&mut self) -> Result<(), Stop> {
+        // What it refers to must be there when it is.
+        self.sync()?;
+        let facts = Facts { number: self.facts.number + 1, position: self.log.end(), ..self.facts };
+        let dead = self.dead_segments();
+        let encoded = checkpoint::encode(&facts, &self.index.read());
+        let bytes = encoded.len() as u64;
+        self.log_since = 0;
+        let (disk, commit) = (std::sync::Arc::clone(&self.disk), std::sync::Arc::clone(&self.commit));
+        if !self.in_background {
+            let written = checkpoint::write(&*disk, facts.number, &encoded);
+            self.adopt_checkpoint(written, facts, bytes, &dead);
+            return Ok(());
+        }
+        let write = move || {
+            let written = checkpoint::write(&*disk, facts.number, &encoded);
+            commit.call();
+            written
+        };
+        match thread::Builder::new().name("midge-checkpoint".into()).spawn(write) {
+            Ok(thread) => self.checkpointing = Some(Checkpointing { facts, bytes, dead, thread }),
+            Err(error) => tracing::warn!(%error, "no thread for a checkpoint"),
+        }
+        Ok(())
+    }
+
+    /// Looks whether the checkpoint in the background is done; waits for it if told so.
+    pub(super) fn end_checkpoint(&mut self, wait: bool) {
+        if !self.checkpointing.as_ref().is_some_and(|running| wait || running.thread.is_finished()) {
+            return;
+        }
+        if let Some(Checkpointing { facts, bytes, dead, thread }) = self.checkpointing.take() {
+            let written = thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+            self.adopt_checkpoint(written, facts, bytes, &dead);
+        }
+    }
+
+    /// The old one goes, and what nothing in the new one needs.
+    fn adopt_checkpoint(&mut self, written: io::Result<()>, facts: Facts, bytes: u64, dead: &[u32]) {
+        if let Err(error) = written {
+            // The old one is as good, only the log behind it is longer. The number is used: its name may be there.
+            tracing::warn!(%error, "a checkpoint could not be written");
+            self.facts.number = facts.number;
+            return;
+        }
+        self.facts = facts;
+        self.checkpoint_bytes = bytes;
+        for (name, _) in self.disk.list().unwrap_or_default() {
+            let is_old = matches!(kind_of(&name), FileKind::Checkpoint(number) if number < facts.number);
+            if is_old && let Err(error) = self.disk.remove(&name) {
+                tracing::warn!(%error, name, "an old checkpoint could not be removed");
+            }
+        }
+        for segment in dead {
+            if let Err(error) = self.log.remove(*segment) {
+                tracing::warn!(%error, segment, "an old segment could not be removed");
+            }
+        }
+    }
+
+    fn look_at_limits(&mut self) {
+        let bytes = self.log.bytes() + self.checkpoint_bytes;
+        let over = |max: &u64| bytes >= *max;
+        let why = if let Some(max) = self.options.bytes_max.filter(over) {
+            Some(format!("the store has reached its limit of {max} bytes"))
+        } else {
+            let min = self.options.free_bytes_min;
+            // A file system that does not tell is not asked again.
+            let free = self.disk.free_space().unwrap_or(u64::MAX);
+            (free < min).then(|| format!("{}: {free} bytes are free, and {min} are to stay free", self.disk.place()))
+        };
+        self.commit.set_full(why);
+    }
+
+    /// Everything is safe, and the next start is quick.
+    pub(super) fn finish(&mut self) -> Result<(), Stop> {
+        self.sync()?;
+        self.end_checkpoint(true);
+        if self.log_since > 0 {
+            self.in_background = false;
+            self.begin_checkpoint()?;
+        }
+        Ok(())
+    }
+}

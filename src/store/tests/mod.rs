@@ -1,0 +1,5 @@
+//! What every engine does, and what the journal does when the disk does not.
+
+mod model;
+mod power;
+mod suite;
