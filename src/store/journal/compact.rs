@@ -116,7 +116,7 @@ impl Writer {
         let read = self.disk.read_at(&name, at.offset.into(), &mut bytes).ok()?;
         let needed = peek_frame(&bytes).map_or(0, |head| head.total());
         if read == bytes.len() && needed > bytes.len() && needed <= left {
-            bytes.resize(needed, 0);
+            bytes = vec![0; needed];
             self.disk.read_at(&name, at.offset.into(), &mut bytes).ok()?;
         }
         Some(bytes)

@@ -40,7 +40,9 @@ impl ReadError {
 /// A piece of a segment that was read last: the next message is often in it.
 struct Window {
     at: Position,
-    bytes: Vec<u8>,
+    /// How much of the buffer was read.
+    len: usize,
+    buf: Vec<u8>,
 }
 
 /// Reads one thing after the other.
@@ -58,28 +60,28 @@ const COPY_BYTES: [usize; 2] = [32, 512 * 1024];
 
 impl<'a> SegmentReader<'a> {
     pub(super) fn new(disk: &'a dyn Disk) -> Self {
-        SegmentReader { disk, window: Window { at: Position::default(), bytes: Vec::new() } }
+        SegmentReader { disk, window: Window { at: Position::default(), len: 0, buf: Vec::new() } }
     }
 
     /// At least `min` bytes from a place on, and up to `max` when there are more.
     fn bytes(&mut self, at: Position, min: usize, max: usize) -> Result<&[u8], ReadError> {
-        let from = at.offset.wrapping_sub(self.window.at.offset) as usize;
-        let has = self.window.at.segment == at.segment
-            && at.offset >= self.window.at.offset
-            && self.window.bytes.len() >= from.saturating_add(min);
-        if has {
-            let to = self.window.bytes.len().min(from + max);
-            return Ok(&self.window.bytes[from..to]);
+        let Window { at: start, len, buf } = &mut self.window;
+        let from = at.offset.wrapping_sub(start.offset) as usize;
+        if start.segment == at.segment && at.offset >= start.offset && *len >= from.saturating_add(min) {
+            return Ok(&buf[from..(*len).min(from + max)]);
+        }
+        if buf.len() < max {
+            *buf = vec![0; max];
         }
         let file = segment_name(at.segment);
-        self.window.bytes.resize(max, 0);
-        self.window.at = at;
-        let read = self.disk.read_at(&file, at.offset.into(), &mut self.window.bytes);
-        self.window.bytes.truncate(*read.as_ref().unwrap_or(&0));
-        match read {
+        (*start, *len) = (at, 0);
+        match self.disk.read_at(&file, at.offset.into(), &mut buf[..max]) {
             Err(error) => Err(ReadError::of(error, file, at.offset.into())),
             Ok(read) if read < min => Err(ReadError::Gone { file, offset: at.offset.into() }),
-            Ok(_) => Ok(&self.window.bytes),
+            Ok(read) => {
+                *len = read;
+                Ok(&buf[..read])
+            }
         }
     }
 
@@ -98,7 +100,7 @@ impl<'a> SegmentReader<'a> {
             match CopyRecord::verify(bytes, owner) {
                 Ok(copy) => return Ok(copy),
                 // Perhaps the window ended within it.
-                Err(Malformed) => self.window.bytes.clear(),
+                Err(Malformed) => self.window.len = 0,
             }
         }
         Err(ReadError::damaged(at, "the copy"))

@@ -75,10 +75,12 @@ impl<'a> Scanner<'a> {
         self.from = 0;
         let left = self.length - u64::from(self.at.offset) - has as u64;
         let more = (wanted - has).max(READ_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.buf.resize(has + more, 0);
+        let mut buf = vec![0; has + more];
+        buf[..has].copy_from_slice(&self.buf);
         let name = segment_name(self.at.segment);
-        let read = self.disk.read_at(&name, u64::from(self.at.offset) + has as u64, &mut self.buf[has..])?;
-        self.buf.truncate(has + read);
+        let read = self.disk.read_at(&name, u64::from(self.at.offset) + has as u64, &mut buf[has..])?;
+        buf.truncate(has + read);
+        self.buf = buf;
         Ok(())
     }
 }
