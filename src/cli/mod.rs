@@ -10,6 +10,7 @@ mod layers;
 mod passwd;
 mod password_input;
 mod serve;
+mod store;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -53,6 +54,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Ctl(ctl::CtlArgs),
+    Store(store::StoreArgs),
     Passwd(passwd::PasswdArgs),
     Certs(certs::CertsArgs),
 }
@@ -64,6 +66,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Ctl(args) => ctl::run(args),
+            Command::Store(args) => store::run(&args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Certs(args) => certs::run(&args),
         }

@@ -13,6 +13,10 @@ pub enum OpenError {
     Io { place: String, doing: String, source: io::Error },
     #[error("{place} is in use by another broker")]
     Locked { place: String },
+    #[error("there is no store in {place}")]
+    Missing { place: String },
+    #[error("{place} is not empty. Name an empty directory, or one that does not exist")]
+    NotEmpty { place: String },
     #[error("{place} is not a data directory of midge: {name} is in it. Name an empty one, or one that does not exist")]
     Foreign { place: String, name: String },
     #[error(

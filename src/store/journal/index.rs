@@ -339,7 +339,7 @@ impl Index {
         }
     }
 
-    fn finish(&mut self, owner: OwnerId, row: RowId, load: &mut LoadPage<'_>) -> Result<(), ApplyError> {
+    pub(super) fn finish(&mut self, owner: OwnerId, row: RowId, load: &mut LoadPage<'_>) -> Result<(), ApplyError> {
         self.load(owner, row, load)?;
         let Some(state) = self.owners.get_mut(&owner) else { return Ok(()) };
         if let Some(found) = state.queue.remove(row) {

@@ -35,12 +35,14 @@
 //!
 //! Broker time is not in the frames: [`Change::Time`] is a record like others.
 
+mod backup;
 mod checkpoint;
 mod codec;
 mod commit;
 mod compact;
 pub(crate) mod disk;
 mod error;
+mod examine;
 mod files;
 mod frame;
 mod index;
@@ -50,6 +52,7 @@ mod queue;
 mod read;
 mod record;
 mod recover;
+mod repair;
 mod scan;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -64,7 +67,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+pub use backup::{backup, restore};
 pub use error::OpenError;
+pub use examine::{Report, check, read_store};
+pub use repair::{Repaired, compact, repair};
 
 use super::{
     AppendError, Appended, Change, Durability, Lost, OwnerId, Page, Recovered, RowId, Store, StoreStatus, Ticket,
@@ -381,6 +387,22 @@ fn run(mut writer: Writer, interval: Duration) {
         if !writer.turn(is_tick) {
             return;
         }
+    }
+}
+
+/// Opens a store, copies forward what is needed, and closes it.
+fn compact_all(directory: &Path, options: &JournalOptions) -> Result<(), OpenError> {
+    let (mut writer, _) = open_writer(Arc::new(RealDisk::new(directory)), options, rand::random(), false)?;
+    writer.compact_all();
+    let health = writer.commit.health();
+    writer.commit.close();
+    writer.turn(false);
+    writer.disk.unlock();
+    match health {
+        super::Health::Failed(why) | super::Health::Full(why) => {
+            Err(OpenError::io(&*writer.disk, "compacting", std::io::Error::other(why)))
+        }
+        super::Health::Good => Ok(()),
     }
 }
 

@@ -30,6 +30,14 @@ pub(super) struct Ref {
     pub share: u32,
 }
 
+impl Ref {
+    /// Stands for a page that cannot be read.
+    pub(super) fn at_page(page: &PageMeta) -> Self {
+        let PageMeta { at, len, first, earliest_expiry, .. } = *page;
+        Ref { row: first, expires_at: earliest_expiry, at, len, copy_at: 0, size: 0, share: 0 }
+    }
+}
+
 /// A page on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PageMeta {
@@ -159,6 +167,11 @@ impl Queue {
         if let Some(at) = self.position(row) {
             self.chunks[at] = Chunk::Loaded(refs);
         }
+    }
+
+    /// Takes a page out that cannot be read.
+    pub(super) fn forget_page(&mut self, first: RowId) {
+        self.chunks.retain(|chunk| !matches!(chunk, Chunk::Sealed(page) if page.first == first));
     }
 
     /// A reference whose page is loaded.

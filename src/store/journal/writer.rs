@@ -125,6 +125,16 @@ impl Writer {
         !self.is_failed && !self.is_blocked && (self.marked != self.synced || self.compaction.is_running())
     }
 
+    /// Takes turns until nothing more is to gain.
+    pub(super) fn compact_all(&mut self) {
+        self.settle(Writer::roll);
+        self.turn(true);
+        while self.is_busy() {
+            self.turn(false);
+        }
+        self.turn(true);
+    }
+
     fn settle(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Stop>) {
         if self.is_failed {
             return;
