@@ -1,0 +1,217 @@
+//! What happened, as the clients saw it: what was promised to them and what they received, in one order of events.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::world::{GROUPS, PUBLISHERS, RETAINED, SUBSCRIBERS, Subject};
+
+/// Counts events. What is sent is noted before it is sent, what is received after it was received: of two events, the
+/// earlier one has happened earlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+pub struct Published {
+    pub subject: Subject,
+    pub sent: Moment,
+    /// How often it was sent.
+    pub transmissions: u32,
+    /// PUBACK or PUBREC.
+    pub acknowledged: Option<Moment>,
+    /// PUBACK or PUBCOMP. A broker may look for subscriptions, and retain, as late as at PUBREL.
+    pub completed: Option<Moment>,
+}
+
+/// A subscription, from its SUBSCRIBE to its UNSUBACK.
+#[derive(Clone, Copy, Default)]
+pub struct Subscribed {
+    pub asked: Moment,
+    pub granted: Option<Moment>,
+    pub ending: Option<Moment>,
+    pub ended: Option<Moment>,
+}
+
+pub struct Delivered {
+    pub publisher: usize,
+    pub sequence: usize,
+    pub qos: u8,
+    /// Counts this subscriber's connections.
+    pub connection: u32,
+    /// It came after [`History::end`].
+    pub is_after_the_end: bool,
+}
+
+/// One subscriber's part.
+#[derive(Default)]
+pub struct Inbox {
+    pub subscriptions: [Vec<Subscribed>; GROUPS],
+    pub delivered: Vec<Delivered>,
+}
+
+#[derive(Default)]
+pub struct History {
+    clock: u64,
+    pub published: [Vec<Published>; PUBLISHERS],
+    pub inboxes: [Inbox; SUBSCRIBERS],
+    pub blows: u64,
+    /// Reconnects of clients that had a session, and how many did not find it.
+    pub sessions: u64,
+    pub sessions_lost: u64,
+    /// Retained topics that a new subscriber has looked at, and how many were not as they have to be.
+    pub retained: u64,
+    pub retained_lost: u64,
+    /// What was acknowledged before has been found lost, and is not counted again.
+    forgiven: [[Moment; RETAINED]; PUBLISHERS],
+    /// Payloads that nobody has sent, packet ids of QoS 2 that changed their message, refusals: never right.
+    pub nonsense: Vec<String>,
+    /// When everything had been drained and the broker was stopped in good order.
+    pub end: Option<Moment>,
+}
+
+impl History {
+    pub fn now(&mut self) -> Moment {
+        self.clock += 1;
+        Moment(self.clock)
+    }
+
+    /// The number of a message that is about to be sent for the first time.
+    pub fn sent(&mut self, publisher: usize, subject: Subject) -> usize {
+        let published = Published { subject, sent: self.now(), transmissions: 1, acknowledged: None, completed: None };
+        self.published[publisher].push(published);
+        self.published[publisher].len() - 1
+    }
+
+    pub fn sent_again(&mut self, publisher: usize, sequence: usize) {
+        self.published[publisher][sequence].transmissions += 1;
+    }
+
+    pub fn acknowledged(&mut self, publisher: usize, sequence: usize) {
+        let now = self.now();
+        self.published[publisher][sequence].acknowledged.get_or_insert(now);
+    }
+
+    pub fn completed(&mut self, publisher: usize, sequence: usize) {
+        let now = self.now();
+        self.published[publisher][sequence].completed.get_or_insert(now);
+    }
+
+    /// A SUBSCRIBE or UNSUBSCRIBE is about to be sent for the first time.
+    pub fn changing(&mut self, subscriber: usize, group: usize, subscribes: bool) {
+        let now = self.now();
+        let subscriptions = &mut self.inboxes[subscriber].subscriptions[group];
+        if subscribes {
+            subscriptions.push(Subscribed { asked: now, ..Subscribed::default() });
+        } else if let Some(last) = subscriptions.last_mut() {
+            last.ending = Some(now);
+        }
+    }
+
+    /// Its SUBACK or UNSUBACK has come.
+    pub fn changed(&mut self, subscriber: usize, group: usize, subscribes: bool) {
+        let now = self.now();
+        if let Some(last) = self.inboxes[subscriber].subscriptions[group].last_mut() {
+            let moment = if subscribes { &mut last.granted } else { &mut last.ended };
+            moment.get_or_insert(now);
+        }
+    }
+
+    pub fn delivered(&mut self, subscriber: usize, connection: u32, message: (usize, usize), qos: u8) {
+        let (publisher, sequence) = message;
+        let is_after_the_end = self.end.is_some();
+        let delivered = Delivered { publisher, sequence, qos, connection, is_after_the_end };
+        self.inboxes[subscriber].delivered.push(delivered);
+    }
+
+    /// A client that had a session is back.
+    pub fn resumed(&mut self, is_present: bool) {
+        self.sessions += 1;
+        self.sessions_lost += u64::from(!is_present);
+    }
+
+    /// What a retained topic may hold now; `None` is nothing. Only one if all that was sent is acknowledged.
+    pub fn retained_now(&self, publisher: usize, number: usize) -> Vec<Option<usize>> {
+        let mut possible = Vec::new();
+        for (sequence, message) in self.published[publisher].iter().enumerate().rev() {
+            let Subject::Retained { number: of, clears } = message.subject else { continue };
+            if of != number {
+                continue;
+            }
+            possible.push((!clears).then_some(sequence));
+            // What is before this one has been replaced: they are sent and completed in order.
+            if message.completed.is_some_and(|at| at > self.forgiven[publisher][number]) {
+                return possible;
+            }
+        }
+        possible.push(None);
+        possible
+    }
+
+    /// What a new subscriber got for a retained topic while nobody published.
+    pub fn saw_retained(&mut self, publisher: usize, number: usize, seen: Option<usize>) {
+        let now = self.now();
+        self.retained += 1;
+        if !self.retained_now(publisher, number).contains(&seen) {
+            self.retained_lost += 1;
+            self.forgiven[publisher][number] = now;
+        }
+    }
+
+    /// A fault that shows before the end.
+    pub fn has_failed(&self) -> bool {
+        self.sessions_lost > 0 || self.retained_lost > 0 || !self.nonsense.is_empty()
+    }
+
+    pub fn is_subscribed(&self, subscriber: usize, group: usize) -> bool {
+        let last = self.inboxes[subscriber].subscriptions[group].last();
+        last.is_some_and(|last| last.granted.is_some() && last.ending.is_none())
+    }
+}
+
+/// The history of an episode that goes on, and a bell for those who wait until something has happened in it.
+#[derive(Default)]
+pub struct Ledger {
+    history: Mutex<History>,
+    progress: Condvar,
+    state: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    acknowledged: u64,
+    is_killed: bool,
+}
+
+impl Ledger {
+    pub fn open(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn into_history(self) -> History {
+        self.history.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A broker is about to start.
+    pub fn begin(&self) {
+        *self.state() = Progress::default();
+    }
+
+    /// The broker has been killed: nobody needs to wait any more.
+    pub fn end(&self) {
+        self.state().is_killed = true;
+        self.progress.notify_all();
+    }
+
+    pub fn progress(&self) {
+        self.state().acknowledged += 1;
+        self.progress.notify_all();
+    }
+
+    /// Waits until so many messages have been acknowledged since the start; false when the broker is killed before.
+    pub fn wait_for(&self, acknowledged: u64) -> bool {
+        let waits = |progress: &mut Progress| !progress.is_killed && progress.acknowledged < acknowledged;
+        let state = self.progress.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner);
+        !state.is_killed
+    }
+
+    fn state(&self) -> MutexGuard<'_, Progress> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
