@@ -46,6 +46,7 @@
 //! | [`protocol`] | what a server does with one connection and its session | `message` `packet` `topic` |
 //! | [`router`] | who gets a message, and what a full queue means | `message` `topic` |
 //! | [`store`] | how what must outlive the process is kept | `message` `packet` `topic` |
+//! | [`import`] | what another broker's state means here | `message` `packet` `store` `topic` |
 //! | [`auth`] | who may connect, and do what | `message` `packet` `topic` |
 //! | [`config`] | what the operator wants, and what of it is wrong | `topic` |
 //! | [`net`] | when something happens: sockets, tasks, deadlines | all of the above but `config` |
@@ -74,6 +75,7 @@ pub mod admin;
 pub mod auth;
 pub mod broker;
 pub mod config;
+pub mod import;
 pub mod message;
 pub mod net;
 pub mod packet;

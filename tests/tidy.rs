@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each room of src/, and the rooms that it may use. `broker` knows them all; `cli` and `main` use the library.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("topic", &[]),
     ("packet", &["topic"]),
     ("message", &["packet", "topic"]),
     ("protocol", &["message", "packet", "topic"]),
     ("router", &["message", "topic"]),
     ("store", &["message", "packet", "topic"]),
+    ("import", &["message", "packet", "store", "topic"]),
     ("auth", &["message", "packet", "topic"]),
     ("config", &["topic"]),
     ("net", &["auth", "message", "packet", "protocol", "router", "store", "topic"]),
