@@ -6,6 +6,7 @@
 mod certs;
 mod check;
 mod ctl;
+mod import;
 mod layers;
 mod passwd;
 mod password_input;
@@ -29,6 +30,8 @@ Examples:
       A password file with its first user; asks for the password.
   midge certs certs --san broker.example.com
       Certificates to try TLS with, and the commands that use them.
+  midge import mosquitto /var/lib/mosquitto
+      Takes over sessions and messages that mosquitto has saved.
 
   midge ctl status
       How a running broker does; `midge ctl --help` shows what else it can be asked.
@@ -57,6 +60,7 @@ enum Command {
     Store(store::StoreArgs),
     Passwd(passwd::PasswdArgs),
     Certs(certs::CertsArgs),
+    Import(import::ImportArgs),
 }
 
 impl Cli {
@@ -69,6 +73,7 @@ impl Cli {
             Command::Store(args) => store::run(&args),
             Command::Passwd(args) => passwd::run(&args),
             Command::Certs(args) => certs::run(&args),
+            Command::Import(args) => import::run(args),
         }
     }
 }

@@ -14,6 +14,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use broker::{Site, Target};
@@ -170,4 +171,65 @@ fn a_file_that_mosquitto_has_read_and_saved_again_says_the_same() {
     let (broker, _) = site.start();
     broker.stop();
     assert_eq!(import(directory.path()).0.counts, before);
+}
+
+fn midge_import(from: &Path, into: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
+    command.args(["import", "mosquitto"]).arg(from).arg("--data-dir").arg(into);
+    command.output().expect("midge runs")
+}
+
+#[test]
+fn clients_of_mosquitto_go_on_with_midge() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (saved, data) = (directory.path().join("mosquitto"), directory.path().join("data"));
+    let (broker, address) = Site::new(Target::Mosquitto, directory.path(), &saved, "").start();
+    leave_state_behind(address);
+    broker.stop();
+
+    let output = midge_import(&saved, &data);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let summary = "3 sessions, 3 subscriptions, 12 waiting messages, 1 retained messages, 1 unfinished QoS 2 exchanges";
+    assert!(output.status.success() && said.contains(summary), "{output:?}");
+
+    let (broker, address) = Site::new(Target::Midge, directory.path(), &data, "").start();
+    let (mut five, connack) = Connection::open(address, &five(), PATIENCE).expect("midge accepts");
+    assert!(connack.session_present);
+    let (mut topics, mut released) = (Vec::new(), 0);
+    while topics.len() < 5 || released == 0 {
+        let Next::Packet(frame) = five.next() else { panic!("{topics:?} and no more") };
+        if frame.kind() == wire::PUBLISH {
+            topics.push(received::Publish::read(Version::V5, &frame).topic);
+        } else {
+            assert_eq!(frame.first, PUBREL, "{frame:02x?}");
+            released += 1;
+        }
+    }
+    topics.sort();
+    assert_eq!(topics, ["a/1", "a/3", "a/4", "a/5", "a/in"]);
+    let (mut sender, connack) =
+        Connection::open(address, &Connect::new(Version::V4, "sender").lasting(), PATIENCE).expect("midge accepts");
+    assert!(connack.session_present);
+    ask(&mut sender, &ack(PUBREL, 900), PUBCOMP);
+    broker.stop();
+}
+
+#[test]
+fn an_import_into_a_directory_with_state_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (saved, data) = (directory.path().join("mosquitto"), directory.path().join("data"));
+    let (broker, address) = Site::new(Target::Mosquitto, directory.path(), &saved, "").start();
+    leave_state_behind(address);
+    broker.stop();
+    assert!(midge_import(&saved, &data).status.success());
+    let again = midge_import(&saved, &data);
+    let complaint = format!("{} has sessions or messages already", data.display());
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains(&complaint), "{again:?}");
+
+    let missing = directory.path().join("missing");
+    let output = midge_import(&missing, &directory.path().join("other"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&missing.display().to_string()), "{output:?}");
+    assert!(!directory.path().join("other").exists(), "a data directory was left behind");
 }
