@@ -128,9 +128,8 @@ impl Driver {
         // Exactly once: a packet id has to be remembered before the client can have seen it.
         let packet_id = self.connection.next_packet_id().filter(|_| qos == QoS::ExactlyOnce && row.is_stored());
         // What comes after such a one does not overtake it ([MQTT-4.6.0-1]).
-        turn.answer_has_publish |= packet_id.is_some();
-        let waits = turn.answer_has_publish || self.holds_publish();
-        let out = if waits { &mut turn.answer } else { &mut turn.out };
+        turn.answer_has_publish |= packet_id.is_some() || self.holds_publish();
+        let out = if turn.answer_has_publish { &mut turn.answer } else { &mut turn.out };
         match self.connection.deliver(turn.batch.now, delivery, out) {
             Delivered::Dropped(cause) => {
                 self.lose(cause, 1, &mut turn.batch);
