@@ -21,11 +21,19 @@ pub(super) struct Compaction {
     victim: Option<Position>,
     /// Could not be read.
     unreadable: HashSet<u32>,
+    /// What was needed at the last tick, and whether that was about as much as at the one before.
+    live: u64,
+    is_settled: bool,
 }
 
 impl Compaction {
     pub(super) fn is_running(&self) -> bool {
         self.victim.is_some()
+    }
+
+    pub(super) fn tick(&mut self, live: u64) {
+        self.is_settled = live.abs_diff(self.live) <= self.live / 100;
+        self.live = live;
     }
 }
 
@@ -33,6 +41,8 @@ impl Compaction {
 const BYTES_PER_100_LIVE: u64 = 115;
 /// A segment of which more is live is no victim: it would be written again for nothing.
 const LIVE_PERCENT_MAX: u64 = 90;
+/// While queues are emptied, one that is less than half dead will soon be more so.
+const LIVE_PERCENT_MAX_UNSETTLED: u64 = 50;
 
 impl Writer {
     /// Takes one step, if there is something to gain.
@@ -56,11 +66,13 @@ impl Writer {
         if bytes <= index.live.total() / 100 * BYTES_PER_100_LIVE + slack {
             return None;
         }
+        let is_patient = !self.compaction.is_settled && !self.is_pressed();
+        let percent_max = if is_patient { LIVE_PERCENT_MAX_UNSETTLED } else { LIVE_PERCENT_MAX };
         let closed = self.log.lengths().range(..current);
         let rated = closed.filter_map(|(segment, bytes)| {
             let live = index.live.of(*segment);
             let percent = live * 100 / (*bytes).max(1);
-            let is_worth = live > 0 && percent < LIVE_PERCENT_MAX && !self.compaction.unreadable.contains(segment);
+            let is_worth = live > 0 && percent < percent_max && !self.compaction.unreadable.contains(segment);
             is_worth.then_some((percent, *segment))
         });
         let (_, segment) = rated.min()?;

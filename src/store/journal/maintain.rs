@@ -28,6 +28,8 @@ impl Writer {
     pub(super) fn maintain(&mut self, is_tick: bool, was_idle: bool) -> Result<(), Stop> {
         if is_tick {
             self.is_blocked = false;
+            let live = self.index.read().live.total();
+            self.compaction.tick(live);
             self.sync()?;
         }
         if was_idle {
@@ -74,7 +76,9 @@ impl Writer {
     /// Writes what is worth it when more is in memory than there should be.
     fn sweep(&mut self) -> Result<(), Stop> {
         let loaded = self.index.read().loaded;
-        if loaded > self.sweep_at {
+        // A compaction loads pages, and writes them again at its end.
+        let sweep_at = if self.compaction.is_running() { 2 * self.sweep_at } else { self.sweep_at };
+        if loaded > sweep_at {
             self.seal_all()?;
             let loaded = self.index.read().loaded;
             self.sweep_at = self.options.loaded_rows_max.max(loaded + loaded / 4);
