@@ -65,7 +65,7 @@ pub fn check(directory: &Path) -> Result<Report, OpenError> {
     check_disk(&locked(directory)?)
 }
 
-pub(super) fn check_disk(disk: &dyn Disk) -> Result<Report, OpenError> {
+pub(crate) fn check_disk(disk: &dyn Disk) -> Result<Report, OpenError> {
     let (listing, loaded) = loaded(disk)?;
     let index = &loaded.index;
     let mut report = Report {

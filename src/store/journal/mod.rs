@@ -69,7 +69,11 @@ use parking_lot::{Mutex, RwLock};
 
 pub use backup::{backup, restore};
 pub use error::OpenError;
+#[cfg(test)]
+pub(crate) use examine::check_disk;
 pub use examine::{Report, check, read_store};
+#[cfg(test)]
+pub(crate) use repair::repair_disk;
 pub use repair::{Repaired, compact, repair};
 
 use super::{
@@ -122,7 +126,7 @@ impl Default for JournalOptions {
             free_bytes_min: 64 << 20,
             segment_bytes: 64 << 20,
             frame_bytes: 1 << 20,
-            pending_bytes_max: 16 << 20,
+            pending_bytes_max: 8 << 20,
             page_rows: 512,
             loaded_rows_max: 1 << 20,
             checkpoint_log_bytes: 64 << 20,

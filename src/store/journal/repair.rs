@@ -35,7 +35,7 @@ pub fn repair(directory: &Path) -> Result<Repaired, OpenError> {
     repair_disk(&locked(directory)?)
 }
 
-pub(super) fn repair_disk(disk: &dyn Disk) -> Result<Repaired, OpenError> {
+pub(crate) fn repair_disk(disk: &dyn Disk) -> Result<Repaired, OpenError> {
     let listing = Listing::read(disk)?;
     for name in listing.checkpoints.keys().map(|number| checkpoint_name(*number)) {
         check_version(disk, &name)?;
@@ -94,8 +94,17 @@ impl Salvage<'_> {
     }
 
     fn replay(&mut self, facts: &Facts, index: &mut Index) -> Result<(), OpenError> {
+        let mut before = None;
         for (segment, length) in self.listing.segments.range(facts.position.segment..) {
             let is_first = *segment == facts.position.segment;
+            let head = read_head(self.disk, *segment).ok().flatten().filter(|head| head.store == facts.store);
+            if head.is_none_or(|head| before.is_some_and(|before| head.before != before)) {
+                let file = segment_name(*segment);
+                self.lost
+                    .push(format!("{file}: its header does not belong here; what is behind it is read all the same"));
+                self.damaged.insert(file);
+            }
+            before = Some(*length);
             let offset = if is_first { facts.position.offset } else { SEGMENT_HEADER as u32 };
             let mut at = Position { segment: *segment, offset };
             while let Some(next) = self.frames(facts.store, at, *length, index)? {
