@@ -62,6 +62,8 @@ pub struct History {
     forgiven: [[Moment; RETAINED]; PUBLISHERS],
     /// Payloads that nobody has sent, packet ids of QoS 2 that changed their message, refusals: never right.
     pub nonsense: Vec<String>,
+    /// What else there is to say about faults.
+    pub details: Vec<String>,
     /// When everything had been drained and the broker was stopped in good order.
     pub end: Option<Moment>,
 }
@@ -148,8 +150,12 @@ impl History {
     pub fn saw_retained(&mut self, publisher: usize, number: usize, seen: Option<usize>) {
         let now = self.now();
         self.retained += 1;
-        if !self.retained_now(publisher, number).contains(&seen) {
+        let possible = self.retained_now(publisher, number);
+        if !possible.contains(&seen) {
             self.retained_lost += 1;
+            let topic = Subject::Retained { number, clears: false }.topic(publisher);
+            self.details
+                .push(format!("after {} blows {topic} holds {seen:?}, and not one of {possible:?}", self.blows));
             self.forgiven[publisher][number] = now;
         }
     }

@@ -6,6 +6,8 @@
 //! history   who sent, who acknowledged, who received, and in which order of these events
 //! verdict   what the history owes, against what has arrived
 //! ```
+//! `full_disk` is about a file system that fills up instead.
+//!
 //! `MIDGE_SEED=n` repeats the choices of a run (not its timing), `MIDGE_CRASH_KILLS=5000` makes it long. With
 //! `MIDGE_TEST_TARGET=mosquitto` the same is done to Debian's mosquitto, persistence on and otherwise at its defaults;
 //! `MIDGE_TEST_MOSQUITTO_CONF` adds lines to its configuration. Its figures are printed, not asserted.
@@ -13,6 +15,8 @@
 mod broker;
 mod connection;
 mod episode;
+mod full_disk;
+
 mod history;
 mod notices;
 mod proxy;

@@ -154,7 +154,7 @@ impl Publisher {
 
     fn choose(&mut self) -> Subject {
         if self.choices.random_ratio(1, 6) {
-            let (number, clears) = (self.choices.random_range(0..RETAINED), self.choices.random_ratio(1, 8));
+            let (number, clears) = (self.choices.random_range(0..RETAINED), self.choices.random_ratio(1, 3));
             return Subject::Retained { number, clears };
         }
         let group = self.choices.random_range(0..GROUPS);

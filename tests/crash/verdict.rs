@@ -6,6 +6,9 @@ use std::fmt::{self, Display, Formatter};
 use crate::history::{History, Inbox, Published, Subscribed};
 use crate::world::{self, Subject};
 
+/// Of many faults the first tell enough.
+const DETAILS_MAX: usize = 5;
+
 /// Figures of one history, or of many.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -33,6 +36,8 @@ pub struct Verdict {
     pub retained: u64,
     pub retained_lost: u64,
     pub nonsense: Vec<String>,
+    /// More about faults that are counted above.
+    pub details: Vec<String>,
 }
 
 impl Verdict {
@@ -50,9 +55,10 @@ impl Verdict {
         };
         for (subscriber, inbox) in history.inboxes.iter().enumerate() {
             let counts = verdict.judge_deliveries(subscriber, inbox, &history);
-            verdict.judge_losses(inbox, &counts, &history);
+            verdict.judge_losses(subscriber, inbox, &counts, &history);
         }
         verdict.nonsense.extend(history.nonsense);
+        verdict.details.extend(history.details);
         verdict
     }
 
@@ -95,13 +101,23 @@ impl Verdict {
         counts
     }
 
-    fn judge_losses(&mut self, inbox: &Inbox, counts: &HashMap<(usize, usize), Count>, history: &History) {
+    fn judge_losses(
+        &mut self,
+        subscriber: usize,
+        inbox: &Inbox,
+        counts: &HashMap<(usize, usize), Count>,
+        history: &History,
+    ) {
         for (publisher, published) in history.published.iter().enumerate() {
             for (sequence, message) in published.iter().enumerate() {
                 let Subject::Topic { group, .. } = message.subject else { continue };
                 if is_owed(message, &inbox.subscriptions[group]) {
                     self.owed += 1;
-                    self.lost += u64::from(!counts.contains_key(&(publisher, sequence)));
+                    if !counts.contains_key(&(publisher, sequence)) {
+                        self.lost += 1;
+                        let text = format!("subscriber {subscriber}: {:?} {sequence} of {publisher}", message.subject);
+                        self.details.push(format!("{text} has not come, sent {} times", message.transmissions));
+                    }
                 }
             }
         }
@@ -124,6 +140,7 @@ impl Verdict {
         self.retained += other.retained;
         self.retained_lost += other.retained_lost;
         self.nonsense.extend(other.nonsense);
+        self.details.extend(other.details);
     }
 
     pub fn is_faulty(&self) -> bool {
@@ -157,7 +174,7 @@ impl Display for Verdict {
         if !self.nonsense.is_empty() {
             write!(f, "\n  never right       {:>9}   the first: {}", self.nonsense.len(), self.nonsense[0])?;
         }
-        Ok(())
+        self.details.iter().take(DETAILS_MAX).try_for_each(|detail| write!(f, "\n    {detail}"))
     }
 }
 
