@@ -99,12 +99,14 @@ fn midge(directory: &Path, certificates: &Certificates) -> (HashMap<Transport, S
     (addresses.into(), program)
 }
 
-/// Debian's mosquitto has no WebSocket listener, and takes a fixed port: one that is free now.
+/// Debian's mosquitto has no WebSocket listener, and takes a fixed port: one that is free now. Started by root it stays
+/// root: its own user could not read the key.
 fn mosquitto(directory: &Path, certificates: &Certificates) -> (HashMap<Transport, SocketAddr>, Program) {
     let free = || TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
     let (tcp, tls) = (free(), free());
     let text = format!(
-        "allow_anonymous true\nmax_queued_messages 1000000\nlistener {} 127.0.0.1\nlistener {} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
+        "user root\nallow_anonymous true\nmax_queued_messages 1000000\n\
+         listener {} 127.0.0.1\nlistener {} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
         tcp.port(),
         tls.port(),
         certificates.chain.display(),

@@ -117,7 +117,8 @@ fn mosquitto() -> Target {
 }
 
 /// A mosquitto that permits everything at one listener and asks at another; the ports are free at the time of choosing, and
-/// others are tried when they are taken by then.
+/// others are tried when they are taken by then. Started by root it stays root: its own user could not read the files of a
+/// clone in root's home.
 fn start_mosquitto() -> (Process, SocketAddr, SocketAddr) {
     for _ in 0..10 {
         let sockets = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
@@ -125,8 +126,8 @@ fn start_mosquitto() -> (Process, SocketAddr, SocketAddr) {
         drop(sockets);
         let config = env::temp_dir().join(format!("midge-it-mosquitto-{}.conf", address.port()));
         let text = format!(
-            "per_listener_settings true\nmax_packet_size 2000000\nmax_queued_messages 1000000\nset_tcp_nodelay true\n\
-             log_type none\npersistence false\nlistener {} 127.0.0.1\nallow_anonymous true\n\
+            "user root\nper_listener_settings true\nmax_packet_size 2000000\nmax_queued_messages 1000000\n\
+             set_tcp_nodelay true\nlog_type none\npersistence false\nlistener {} 127.0.0.1\nallow_anonymous true\n\
              listener {} 127.0.0.1\nallow_anonymous false\npassword_file {}\nacl_file {}\n",
             address.port(),
             guarded.port(),
