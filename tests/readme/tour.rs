@@ -264,9 +264,11 @@ fn ends_well(mut child: Child) -> Option<bool> {
     success
 }
 
-/// A group of ours, none of which is left when this fails.
+/// A group of ours, none of which is left when the signal fails. Without a program to send it, the wait that follows would
+/// not end.
 fn signal_group(signal: &str, group: u32) {
-    let _ = Command::new("kill").args(["-s", signal, "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+    let sent = Command::new("kill").args(["-s", signal, "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+    sent.expect("a kill program");
 }
 
 /// Every line that is expected comes, in this order.
