@@ -9,8 +9,10 @@
 //! ```
 //! The client's own section decides first, then the patterns; what neither mentions is not allowed. Within each, a deny
 //! that matches beats every allow. As mosquitto does, patterns are closed to a client whose id or user name contains `+`
-//! or `#`, which filled in would be wildcards.
+//! or `#`, which filled in would be wildcards. They are closed to names of very many levels, too: strangers choose their
+//! client ids, and every subscription would be compared level by level with what they chose.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -95,8 +97,13 @@ static NO_RULES: Rules = Rules { deny: Vec::new(), allow: Vec::new() };
 
 /// Whether the names of a client can be filled into a filter and mean themselves.
 fn fits_patterns(who: &Identity) -> bool {
-    !who.client_id.contains(['+', '#']) && !who.user_name.as_ref().is_some_and(|name| name.contains(['+', '#']))
+    let fits =
+        |name: &str| !name.contains(['+', '#']) && memchr::memchr_iter(b'/', name.as_bytes()).count() < NAME_LEVELS_MAX;
+    fits(&who.client_id) && who.user_name.as_deref().is_none_or(fits)
 }
+
+/// No naming scheme is so deep.
+const NAME_LEVELS_MAX: usize = 128;
 
 impl Rules {
     fn push(&mut self, rule: Rule) {
@@ -138,15 +145,15 @@ impl Authorizer for AclFile {
 }
 
 /// What one client may receive, as filters.
-struct ReadRules {
-    own_deny: Vec<String>,
-    own_allow: Vec<String>,
-    pattern_deny: Vec<String>,
-    pattern_allow: Vec<String>,
+struct ReadRules<'r> {
+    own_deny: Vec<Cow<'r, str>>,
+    own_allow: Vec<Cow<'r, str>>,
+    pattern_deny: Vec<Cow<'r, str>>,
+    pattern_allow: Vec<Cow<'r, str>>,
 }
 
-impl ReadRules {
-    fn new([own, patterns]: [&Rules; 2], who: &Identity) -> ReadRules {
+impl<'r> ReadRules<'r> {
+    fn new([own, patterns]: [&'r Rules; 2], who: &Identity) -> ReadRules<'r> {
         ReadRules {
             own_deny: filters(&own.deny, who, |_| true),
             own_allow: filters(&own.allow, who, |effect| effect.allows(Access::Read)),
@@ -166,29 +173,25 @@ impl ReadRules {
     fn allow_all_of(&self, filter: &str) -> bool {
         let allowed = texts(&self.own_allow).chain(texts(&self.pattern_allow));
         // A pattern's deny harms only where the client's own section has not allowed before.
-        let unharmed =
-            |deny: &String| intersection(filter, deny).is_none_or(|common| is_covered(&common, texts(&self.own_allow)));
+        let unharmed = |deny: &Cow<str>| {
+            intersection(filter, deny).is_none_or(|common| is_covered(&common, texts(&self.own_allow)))
+        };
         is_covered(filter, allowed)
             && !self.own_deny.iter().any(|deny| filters_overlap(filter, deny))
             && self.pattern_deny.iter().all(unharmed)
     }
 }
 
-fn filters(rules: &[Rule], who: &Identity, wanted: impl Fn(Effect) -> bool) -> Vec<String> {
-    let mut scratch = String::new();
-    rules
-        .iter()
-        .filter(|rule| wanted(rule.effect))
-        .filter_map(|rule| rule.filter(who, &mut scratch).map(str::to_owned))
-        .collect()
+fn filters<'r>(rules: &'r [Rule], who: &Identity, wanted: impl Fn(Effect) -> bool) -> Vec<Cow<'r, str>> {
+    rules.iter().filter(|rule| wanted(rule.effect)).filter_map(|rule| rule.filled(who)).collect()
 }
 
-fn texts(filters: &[String]) -> impl Iterator<Item = &str> + Clone {
-    filters.iter().map(String::as_str)
+fn texts<'f>(filters: &'f [Cow<'_, str>]) -> impl Iterator<Item = &'f str> + Clone {
+    filters.iter().map(|filter| &**filter)
 }
 
 /// Whether `filter` and one of `allowed` have a topic in common that none of `denied` matches.
-fn reaches_beyond<'f>(filter: &str, allowed: &[String], denied: impl Iterator<Item = &'f str> + Clone) -> bool {
+fn reaches_beyond<'f>(filter: &str, allowed: &[Cow<'_, str>], denied: impl Iterator<Item = &'f str> + Clone) -> bool {
     let mut common = allowed.iter().filter_map(|allow| intersection(filter, allow));
     common.any(|common| !is_covered(&common, denied.clone()))
 }
@@ -362,6 +365,16 @@ mod tests {
             let error = AclFile::parse(Path::new("acl"), content.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn patterns_are_closed_to_names_of_very_many_levels() {
+        let acl = parse("topic read own\npattern read home/%c/#\npattern read #");
+        let (deep, deeper) = ("/".repeat(127), "/".repeat(128));
+        assert_eq!(acl.may_subscribe(&who(&deep, None), &format!("home/{deep}/x")), Subscribing::Whole);
+        assert_eq!(acl.may_subscribe(&who(&deeper, None), &format!("home/{deeper}/x")), Subscribing::Denied);
+        assert_eq!(acl.may_subscribe(&who(&deeper, None), "own"), Subscribing::Whole);
+        assert_eq!(acl.may_subscribe(&who("c", Some(&deeper)), "other"), Subscribing::Denied);
     }
 
     fn filter() -> impl Strategy<Value = String> {

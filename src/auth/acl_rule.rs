@@ -1,5 +1,7 @@
 //! One line of an access control list: what it allows or denies, on which topics, for whom.
 
+use std::borrow::Cow;
+
 use super::Identity;
 use super::auth_file::Flaw;
 use crate::topic::{ParsedFilter, filter_matches};
@@ -89,6 +91,16 @@ impl Rule {
         // get there through `%c/#`. To deny more than was meant does no harm.
         let smuggled = scratch.starts_with('$') && !self.begins_with_dollar() && self.effect != Effect::Deny;
         (!smuggled).then_some(scratch)
+    }
+
+    /// The same as a text that lasts, which is the rule's own where there is nothing to fill in.
+    pub(super) fn filled(&self, who: &Identity) -> Option<Cow<'_, str>> {
+        if let [Piece::Text(text)] = &*self.pieces {
+            return Some(Cow::Borrowed(text));
+        }
+        let mut filled = String::new();
+        self.filter(who, &mut filled)?;
+        Some(Cow::Owned(filled))
     }
 
     pub(super) fn matches(&self, who: &Identity, topic: &str, scratch: &mut String) -> bool {

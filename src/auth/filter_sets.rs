@@ -4,6 +4,8 @@
 //! the hardest to match. Hence a filter's set reaches beyond a union of others exactly when one of its
 //! [`hardest_topics`] does.
 
+use std::collections::BTreeSet;
+
 use crate::topic::filter_matches;
 
 /// The filter of the topics that both filters match.
@@ -39,26 +41,42 @@ fn hides_dollar(wild: &str, other: &str) -> bool {
 
 /// Whether every topic that `filter` matches is matched by one of `others`.
 pub(super) fn is_covered<'f>(filter: &str, others: impl Iterator<Item = &'f str> + Clone) -> bool {
-    let depth = others.clone().map(depth).max().unwrap_or(0);
-    hardest_topics(filter, depth).all(|topic| others.clone().any(|other| filter_matches(other, &topic)))
+    hardest_topics(filter, lengths(filter, others.clone()))
+        .all(|topic| others.clone().any(|other| filter_matches(other, &topic)))
 }
 
 /// What no well-formed filter has as a level (section 1.5.4).
 const UNNAMED_LEVEL: &str = "\0";
 
-/// Of each length that filters of at most `depth` levels can tell apart, the topic of `filter` that is hardest to match.
-fn hardest_topics(filter: &str, depth: usize) -> impl Iterator<Item = String> {
-    let open_ended = filter == "#" || filter.ends_with("/#");
+/// Of each length, the topic of `filter` that is hardest to match.
+fn hardest_topics(filter: &str, lengths: BTreeSet<usize>) -> impl Iterator<Item = String> {
     let fixed: Vec<&str> = filter.split('/').filter(|&level| level != "#").map(named).collect();
-    // A topic has at least one level. One more level than the deepest filter has, and all longer topics are alike.
-    let shortest = usize::from(fixed.is_empty());
-    let longest = if open_ended { depth.saturating_sub(fixed.len()) + 1 } else { 0 };
-    let topics = (shortest..=longest).map(move |more| {
+    lengths.into_iter().map(move |length| {
         let mut levels = fixed.clone();
-        levels.resize(fixed.len() + more, UNNAMED_LEVEL);
+        levels.resize(length, UNNAMED_LEVEL);
         levels.join("/")
-    });
-    topics.filter(|topic| !topic.is_empty()) // Section 4.7.3
+    })
+}
+
+/// The lengths of topics of `filter` that the others can tell apart: the shortest, and those where a filter without `#`
+/// begins or ceases to match; in between, what ends in `#` matches the shortest topic only if it matches them all. So they
+/// are few, however deep the filters are: a client may have chosen their depth, through `%c`.
+fn lengths<'f>(filter: &str, others: impl Iterator<Item = &'f str>) -> BTreeSet<usize> {
+    if !is_open_ended(filter) {
+        return BTreeSet::from([depth(filter)]);
+    }
+    // Without the "#", but at least one level and one character (section 4.7.3).
+    let shortest = match filter {
+        "#" => 1,
+        "/#" => 2,
+        _ => depth(filter) - 1,
+    };
+    let told_apart = others.filter(|other| !is_open_ended(other)).map(depth).flat_map(|depth| [depth, depth + 1]);
+    told_apart.filter(|&length| length > shortest).chain([shortest]).collect()
+}
+
+fn is_open_ended(filter: &str) -> bool {
+    filter == "#" || filter.ends_with("/#")
 }
 
 fn named(level: &str) -> &str {
@@ -101,7 +119,10 @@ mod tests {
 
     #[test]
     fn a_union_covers_what_no_single_filter_does() {
-        let cases: [(&str, &[&str], bool); 9] = [
+        let cases: [(&str, &[&str], bool); 12] = [
+            ("/#", &[], false),
+            ("/#", &["/"], false),
+            ("/#", &["/", "/+/#"], true),
             ("a/#", &["a", "a/+", "a/+/+/#"], true),
             ("a/#", &["a", "a/+/+/#"], false),
             ("#", &["+", "+/+/#"], true),
@@ -115,6 +136,17 @@ mod tests {
         for (filter, others, expected) in cases {
             assert_eq!(is_covered(filter, others.iter().copied()), expected, "{filter} {others:?}");
         }
+    }
+
+    #[test]
+    fn the_depth_of_a_filter_does_not_multiply_the_topics_to_try() {
+        // A client id of 65,000 slashes, in "home/%c/#" and "away/%c": building topics of all lengths took 8 seconds.
+        let deep = "/".repeat(65_000);
+        let (open, exact) = (format!("home/{deep}/#"), format!("away/{deep}"));
+        let others = ["#", &*open, &*exact];
+        assert_eq!(lengths("#", others.into_iter()).into_iter().collect::<Vec<_>>(), [1, 65_002, 65_003]);
+        assert!(is_covered("#", others.into_iter()));
+        assert!(!is_covered("#", others.into_iter().skip(1)));
     }
 
     fn filter() -> impl Strategy<Value = String> {
