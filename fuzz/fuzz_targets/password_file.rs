@@ -17,7 +17,9 @@ fn check(content: &[u8], outcome: Result<usize, AuthFileError>) {
     let lines = content.split(|&byte| byte == b'\n').count();
     match outcome {
         Ok(users) => assert!(users <= lines),
-        Err(AuthFileError::Line { line, .. }) => assert!((1..=lines).contains(&line)),
+        Err(AuthFileError::Lines { mistakes, .. }) => {
+            assert!(!mistakes.is_empty() && mistakes.iter().all(|mistake| (1..=lines).contains(&mistake.line)));
+        }
         Err(other) => panic!("{other}"),
     }
 }

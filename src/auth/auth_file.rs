@@ -1,5 +1,5 @@
 //! What the three files of this room (passwords, SCRAM credentials, access rules) have in common: they are read whole,
-//! line by line, and the first line that is wrong is named with what would be right.
+//! line by line, and every line that is wrong is named with what would be right.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 /// Why a file of users or rules was not loaded or not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthFileError {
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io { path: PathBuf, action: &'static str, source: io::Error },
-    /// `line` counts from 1.
-    #[error("{}:{line}: {problem}; {remedy}", path.display())]
-    Line { path: PathBuf, line: usize, problem: String, remedy: String },
+    #[error("cannot {action} {}: {error}", path.display())]
+    Io { path: PathBuf, action: &'static str, error: io::Error },
+    /// All lines that are wrong, one a line; there is at least one.
+    #[error("{}", in_lines(path, mistakes))]
+    Lines { path: PathBuf, mistakes: Vec<Mistake> },
     #[error("{} has no user {user:?}", path.display())]
     NoSuchUser { path: PathBuf, user: String },
     #[error("{user:?} cannot be a user name: {why}")]
@@ -20,6 +20,20 @@ pub enum AuthFileError {
     Password { why: &'static str },
     #[error("{iterations} iterations: at least {least} and at most {most} are possible")]
     Iterations { iterations: u32, least: u32, most: u32 },
+}
+
+/// What is wrong with one line of a file, and what would be right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Counts from 1.
+    pub line: usize,
+    pub problem: String,
+    pub remedy: String,
+}
+
+fn in_lines(path: &Path, mistakes: &[Mistake]) -> String {
+    let one = |Mistake { line, problem, remedy }: &Mistake| format!("{}:{line}: {problem}; {remedy}", path.display());
+    mistakes.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 /// What is wrong with one line, and what would be right; never quotes a secret.
@@ -34,33 +48,41 @@ impl Flaw {
         Flaw { problem: problem.into(), remedy: remedy.into() }
     }
 
-    pub(super) fn at(self, path: &Path, line: usize) -> AuthFileError {
-        AuthFileError::Line { path: path.to_owned(), line, problem: self.problem, remedy: self.remedy }
+    fn at(self, line: usize) -> Mistake {
+        Mistake { line, problem: self.problem, remedy: self.remedy }
     }
 }
 
 pub(super) fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> AuthFileError {
-    move |source| AuthFileError::Io { path: path.to_owned(), action, source }
+    move |error| AuthFileError::Io { path: path.to_owned(), action, error }
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, AuthFileError> {
     std::fs::read(path).map_err(io_error(path, "read"))
 }
 
-/// Calls `entry` with every line that is neither blank nor a comment, trimmed, and its number.
+/// Calls `entry` with every line that is neither blank nor a comment, trimmed, and its number; goes on after a flaw, so that
+/// all of them are found at once.
 pub(super) fn for_each_entry<'c>(
     path: &Path,
     content: &'c [u8],
     mut entry: impl FnMut(usize, &'c str) -> Result<(), Flaw>,
 ) -> Result<(), AuthFileError> {
+    let mut mistakes = Vec::new();
     for (index, bytes) in content.split(|&byte| byte == b'\n').enumerate() {
         let number = index + 1;
-        let line = std::str::from_utf8(bytes).map_err(|error| not_utf8(error).at(path, number))?.trim();
-        if !line.is_empty() && !line.starts_with('#') {
-            entry(number, line).map_err(|flaw| flaw.at(path, number))?;
-        }
+        let outcome = match std::str::from_utf8(bytes).map(str::trim) {
+            Ok("") => Ok(()),
+            Ok(line) if line.starts_with('#') => Ok(()),
+            Ok(line) => entry(number, line),
+            Err(error) => Err(not_utf8(error)),
+        };
+        mistakes.extend(outcome.err().map(|flaw| flaw.at(number)));
     }
-    Ok(())
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    Err(AuthFileError::Lines { path: path.to_owned(), mistakes })
 }
 
 fn not_utf8(error: std::str::Utf8Error) -> Flaw {
@@ -116,6 +138,18 @@ mod tests {
     fn a_line_that_is_not_utf8_is_named() {
         let error = entries(b"ok\nz\xfcrich:x\n").unwrap_err();
         assert!(error.starts_with("f:2: byte 2 of the line is not UTF-8; save the file as UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn all_wrong_lines_are_named_at_once() {
+        let outcome = for_each_entry(Path::new("f"), b"a\nno\n# no\n\xff\nno", |_, line| match line {
+            "no" => Err(Flaw::new("it says no", "write yes")),
+            _ => Ok(()),
+        });
+        let said = outcome.unwrap_err().to_string();
+        let [first, second, third] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+        assert_eq!((first, third), ("f:2: it says no; write yes", "f:5: it says no; write yes"));
+        assert!(second.starts_with("f:4: byte 1 of the line is not UTF-8"), "{second}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub mod scram_file;
 
 pub use access_policy::{AccessPolicy, CertificateAs};
 pub use acl_file::AclFile;
-pub use auth_file::AuthFileError;
+pub use auth_file::{AuthFileError, Mistake};
 pub use certificate::{CertificateError, CertificateSubject};
 pub use credential_lines::Edited;
 pub use password_file::PasswordFile;

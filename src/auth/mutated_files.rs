@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::password_hash::PasswordHash;
-use super::{AclFile, AuthFileError, Authorizer, Identity, PasswordFile, ScramFile, Subscribing};
+use super::{AclFile, AuthFileError, Authorizer, Identity, Mistake, PasswordFile, ScramFile, Subscribing};
 
 const ROUNDS: u64 = 4_000;
 
@@ -77,9 +77,12 @@ fn for_each_damaged<T>(
                 outcomes[0] += 1;
                 ask(&bytes, loaded);
             }
-            Err(AuthFileError::Line { line, problem, remedy, .. }) => {
+            Err(AuthFileError::Lines { mistakes, .. }) => {
                 outcomes[1] += 1;
-                assert!((1..=lines).contains(&line) && !problem.is_empty() && !remedy.is_empty(), "seed {seed}");
+                assert!(!mistakes.is_empty() && mistakes.is_sorted_by_key(|mistake| mistake.line), "seed {seed}");
+                for Mistake { line, problem, remedy } in &mistakes {
+                    assert!((1..=lines).contains(line) && !problem.is_empty() && !remedy.is_empty(), "seed {seed}");
+                }
             }
             Err(other) => panic!("seed {seed}: {other}"),
         }

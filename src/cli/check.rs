@@ -37,7 +37,8 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let mut problems = access_problems(&config);
     problems.extend(tls_problems(&config));
     if !problems.is_empty() {
-        bail!("{}", counted_lines(&problems.join("\n"), problems.len()));
+        let lines = problems.join("\n");
+        bail!("{}", counted_lines(&lines, lines.lines().count()));
     }
     let mut out = io::stdout().lock();
     for name in ignored {
