@@ -128,6 +128,31 @@ fn check_has_an_exit_code_and_names_every_mistake() {
 }
 
 #[test]
+fn check_names_every_mistake_in_the_files_of_users_and_rights() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = [("users", "alice\nbob:secret\n"), ("acl", "usr bob\ntopic read a/#/b\n"), ("scram", "carol:x\n")];
+    let keys = "access = { password_file = \"users\", acl_file = \"acl\", scram_file = \"scram\" }";
+    for (name, content) in files.into_iter().chain([("midge.toml", keys)]) {
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    let said = said(&run(directory.path(), &["check", "-c", "midge.toml"]));
+    let places: Vec<_> = said.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["midge", "users:1", "users:2", "scram:1", "acl:1", "acl:2"], "{said}");
+    assert!(said.starts_with("midge: 5 mistakes in the configuration:\n"), "{said}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_one_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [&["check", "-c", "none"][..], &["serve", "-c", "none"]] {
+        let said = said(&run(directory.path(), arguments));
+        assert_eq!(said, "midge: cannot read the configuration file none: No such file or directory (os error 2)\n");
+    }
+    let said = said(&run(directory.path(), &["passwd", "-D", "none", "alice"]));
+    assert_eq!(said, "midge: cannot open none: No such file or directory (os error 2)\n");
+}
+
+#[test]
 fn a_command_line_that_is_not_understood_ends_with_2_and_a_network_without_passwords_with_1() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(run(directory.path(), &["--lisen", "127.0.0.1:0"]).status.code(), Some(2));

@@ -9,8 +9,8 @@ use std::{
 /// Why no [`Config`](super::Config) came out.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration file {}: {source}", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot read the configuration file {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
     /// All mistakes at once, in the order in which they were found; one a line.
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),

@@ -74,7 +74,7 @@ impl Layers {
 
     fn read_file(&self) -> Result<Node, ConfigError> {
         let Some(path) = &self.file else { return Ok(Node::empty()) };
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+        let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.clone(), error })?;
         Node::parse_file(&path.to_string_lossy(), &text).map_err(ConfigError::Invalid)
     }
 
