@@ -101,7 +101,7 @@ async fn other_requests_are_told_what_is_wrong_with_them() {
             "403",
             "the origin \"https://evil.example\" may not connect\n",
         ),
-        (request("/mqtt", &[]), "403", "the origin \"\" may not connect\n"),
+        (request("/mqtt", &[]), "403", "there is no Origin, and only web pages of configured origins may connect\n"),
         (
             request("/mqtt", &[origin, "Upgrade: h2c"]),
             "426",

@@ -54,6 +54,8 @@ pub enum Refusal {
     Key,
     #[error("the origin {0:?} may not connect")]
     Origin(String),
+    #[error("there is no Origin, and only web pages of configured origins may connect")]
+    NoOrigin,
     #[error("none of the subprotocols that are spoken is offered: {0}")]
     Subprotocol(String),
 }
@@ -152,7 +154,7 @@ fn check_origin(headers: &[Header<'_>], rules: &UpgradeRules) -> Result<(), Refu
     if rules.origins.is_empty() {
         return Ok(());
     }
-    let origin = values(headers, "Origin").next().unwrap_or_default();
+    let origin = values(headers, "Origin").next().ok_or(Refusal::NoOrigin)?;
     if rules.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
         return Ok(());
     }
@@ -187,7 +189,7 @@ impl Refusal {
     pub fn response(&self) -> String {
         let (status, header) = match self {
             Refusal::NotHttp(_) | Refusal::Key | Refusal::Subprotocol(_) => ("400 Bad Request", ""),
-            Refusal::Origin(_) => ("403 Forbidden", ""),
+            Refusal::Origin(_) | Refusal::NoOrigin => ("403 Forbidden", ""),
             Refusal::Path { .. } => ("404 Not Found", ""),
             Refusal::Method => ("405 Method Not Allowed", "Allow: GET\r\n"),
             Refusal::NoUpgrade | Refusal::Version => {
@@ -326,9 +328,13 @@ mod tests {
         let rules = UpgradeRules { origins: vec!["https://app.example.com".into()], ..rules() };
         let allowed = request("", "Origin: https://APP.example.com");
         assert!(matches!(upgrade(allowed.as_bytes(), &rules), Upgrade::Accepted(_)));
-        for origin in ["Origin: https://evil.example.com", "Origin: null", ""] {
+        for (origin, why) in [
+            ("Origin: https://evil.example.com", "the origin \"https://evil.example.com\" may not connect"),
+            ("Origin: null", "the origin \"null\" may not connect"),
+            ("", "there is no Origin, and only web pages of configured origins may connect"),
+        ] {
             let refusal = refusal(&request("", origin), &rules);
-            assert!(matches!(refusal, Refusal::Origin(_)) && refusal.response().starts_with("HTTP/1.1 403 "));
+            assert!(refusal.to_string() == why && refusal.response().starts_with("HTTP/1.1 403 "), "{refusal}");
         }
     }
 }
