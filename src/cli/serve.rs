@@ -82,9 +82,13 @@ async fn serve(layers: &Layers, config: Config, logging: &Logging) -> Result<()>
     Ok(())
 }
 
-/// Applies what can change; a configuration that is wrong changes nothing.
+/// Applies what can change; a configuration that is wrong changes nothing. The log file is opened anew all the same: who
+/// moved it away does not look at the configuration.
 fn reload(layers: &Layers, running: &mut Running, logging: &Logging, broker: &mut Broker) {
     notify_reloading();
+    if let Err(error) = logging.reopen() {
+        tracing::error!("{error}: the log goes on as before");
+    }
     match layers.load() {
         Ok(loaded) => apply(loaded, running, logging, broker),
         Err(ConfigError::Invalid(problems)) => {
@@ -98,12 +102,14 @@ fn reload(layers: &Layers, running: &mut Running, logging: &Logging, broker: &mu
 
 fn apply(loaded: Loaded, running: &mut Running, logging: &Logging, broker: &mut Broker) {
     let Loaded { config, ignored } = loaded;
+    if let Err(error) = broker.reload(&config) {
+        // A file of users or rights may have several mistakes, one a line.
+        error.to_string().lines().for_each(|mistake| tracing::error!("{mistake}"));
+        tracing::error!("the configuration cannot be taken over: nothing was changed");
+        return;
+    }
     if let Err(error) = logging.reload(&config.log) {
         tracing::error!("{error}: the log goes on as before");
-    }
-    if let Err(error) = broker.reload(&config) {
-        tracing::error!("{error}: nothing was changed");
-        return;
     }
     warn_of(&ignored);
     let changes = running.reload(config);
@@ -235,15 +241,20 @@ mod tests {
 
         reload(&layers(&file, "maximum_qos = 9\n"), &mut running, &logging, &mut broker);
         assert_eq!(running.current(), &started);
-        reload(&layers(&file, "access.password_file = \"midge.toml\"\n"), &mut running, &logging, &mut broker);
+        // The log goes on in a new file, and at the old level.
+        let moved = directory.path().join("moved.log");
+        fs::rename(&log, &moved).unwrap();
+        let wrong = layers(&file, "access.password_file = \"midge.toml\"\n[log]\nfilter = \"off\"\n");
+        reload(&wrong, &mut running, &logging, &mut broker);
         assert_eq!(running.current(), &started);
         reload(&layers(&file, "maximum_qos = 1\n[sys]\ninterval = 0\n"), &mut running, &logging, &mut broker);
         assert_eq!(running.current().sys.interval.as_secs(), 0);
 
-        let log = fs::read_to_string(log).unwrap();
+        let (before, log) = (fs::read_to_string(moved).unwrap(), fs::read_to_string(log).unwrap());
+        assert!(before.contains("listener[0].maximum_qos: expected 0, 1 or 2, found 9"), "{before}");
         for line in [
-            "listener[0].maximum_qos: expected 0, 1 or 2, found 9",
-            "the configuration has mistakes: nothing was changed",
+            "midge.toml:2: there is no ':' after the user name",
+            "the configuration cannot be taken over: nothing was changed",
             "midge.toml:1: there is no ':' after the user name",
             "reloaded changed=\"listener.a.maximum_qos\"",
             "need a restart still hold as before keys=\"sys.interval\"",

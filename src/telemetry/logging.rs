@@ -26,8 +26,8 @@ use crate::config::{LogConfig, LogDestination, LogFormat};
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    #[error("cannot open the log file {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    #[error("cannot open the log file {}: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
     #[error("log.filter: {0}")]
     Filter(#[from] ParseError),
     #[error(transparent)]
@@ -51,11 +51,14 @@ impl Logging {
         Ok(logging)
     }
 
-    /// Takes over a new filter and opens the file anew: what SIGHUP asks for.
+    /// Opens the file anew, which somebody may have moved away.
+    pub fn reopen(&self) -> Result<(), LoggingError> {
+        self.writer.reopen()
+    }
+
+    /// Takes over a new filter.
     pub fn reload(&self, config: &LogConfig) -> Result<(), LoggingError> {
-        self.writer.reopen()?;
-        self.filter.reload(filter(config)?)?;
-        Ok(())
+        Ok(self.filter.reload(filter(config)?)?)
     }
 
     fn build(config: &LogConfig) -> Result<(Logging, impl Subscriber + Send + Sync), LoggingError> {
@@ -107,7 +110,7 @@ impl LogWriter {
 
 fn append(path: &PathBuf) -> Result<File, LoggingError> {
     let file = OpenOptions::new().append(true).create(true).open(path);
-    file.map_err(|source| LoggingError::File { path: path.clone(), source })
+    file.map_err(|error| LoggingError::File { path: path.clone(), error })
 }
 
 impl Write for LogWriter {
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_changes_the_filter_and_opens_the_file_anew() {
+    fn the_filter_is_changed_and_the_file_opened_anew() {
         let directory = tempfile::tempdir().unwrap();
         let (path, rotated) = (directory.path().join("midge.log"), directory.path().join("midge.log.1"));
         let (logging, subscriber) = Logging::build(&to_file(&path, "error", LogFormat::Text)).unwrap();
@@ -177,6 +180,7 @@ mod tests {
             tracing::info!("unseen");
             fs::rename(&path, &rotated).unwrap();
             tracing::error!("two");
+            logging.reopen().unwrap();
             logging.reload(&to_file(&path, "info", LogFormat::Text)).unwrap();
             tracing::info!("three");
         });
