@@ -20,12 +20,18 @@ pub enum Edited {
 }
 
 /// Gives `user` the line `user:rest`, where it stood or at the end; makes the file (readable by its owner only) if there
-/// is none.
-pub(super) fn set(path: &Path, user: &str, rest: &str) -> Result<Edited, AuthFileError> {
+/// is none. What `parse` could not read is not written: a file of the other kind would be of neither.
+pub(super) fn set<T>(
+    path: &Path,
+    user: &str,
+    rest: &str,
+    parse: impl Fn(&Path, &[u8]) -> Result<T, AuthFileError>,
+) -> Result<Edited, AuthFileError> {
     check_user_name(user).map_err(|why| AuthFileError::UserName { user: user.to_owned(), why })?;
     let file = LockedFile::open(path, Missing::Create)?;
     let content = file.read()?;
     let (content, edited) = with_line(&content, user, format!("{user}:{rest}\n").as_bytes());
+    parse(path, &content)?;
     file.replace(&content)?;
     Ok(edited)
 }
@@ -179,6 +185,10 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    fn set(path: &Path, user: &str, rest: &str) -> Result<Edited, AuthFileError> {
+        super::set(path, user, rest, |_, _| Ok(()))
+    }
 
     fn edited(before: &str, user: &str) -> (String, Edited) {
         let (content, edited) = with_line(before.as_bytes(), user, format!("{user}:new\n").as_bytes());

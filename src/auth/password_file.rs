@@ -91,6 +91,7 @@ fn decoy<'h>(hashes: impl Iterator<Item = &'h PasswordHash>) -> Option<PasswordH
 pub mod edit {
     use std::path::Path;
 
+    use super::PasswordFile;
     use crate::auth::auth_file::AuthFileError;
     use crate::auth::credential_lines::{self, Edited};
     use crate::auth::password_hash::{HashAlgorithm, PasswordHash};
@@ -101,7 +102,7 @@ pub mod edit {
             return Err(AuthFileError::Password { why: "it is empty" });
         }
         let hash = PasswordHash::create(algorithm, password, |salt| rand::fill(salt))?;
-        credential_lines::set(path, user, &hash.to_string())
+        credential_lines::set(path, user, &hash.to_string(), PasswordFile::parse)
     }
 
     pub fn delete(path: &Path, user: &str) -> Result<(), AuthFileError> {

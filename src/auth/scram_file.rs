@@ -191,7 +191,7 @@ fn decode_key(what: &str, text: &str) -> Result<Key, Flaw> {
 pub mod edit {
     use std::path::Path;
 
-    use super::{ITERATIONS, NEW_SALT_BYTES, ScramCredential};
+    use super::{ITERATIONS, NEW_SALT_BYTES, ScramCredential, ScramFile};
     use crate::auth::auth_file::AuthFileError;
     use crate::auth::credential_lines::{self, Edited};
 
@@ -212,7 +212,7 @@ pub mod edit {
         }
         let salt: [u8; NEW_SALT_BYTES] = rand::random();
         let credential = ScramCredential::create(&password, &salt, iterations);
-        credential_lines::set(path, &prepared(user)?, &credential.to_string())
+        credential_lines::set(path, &prepared(user)?, &credential.to_string(), ScramFile::parse)
     }
 
     pub fn delete(path: &Path, user: &str) -> Result<(), AuthFileError> {

@@ -161,6 +161,24 @@ mod tests {
     }
 
     #[test]
+    fn hashes_and_scram_credentials_are_never_mixed_in_one_file() {
+        let directory = tempfile::tempdir().unwrap();
+        for (own, other, problem) in [
+            ("-b --hash sha512", "-b --scram", "this is no SCRAM-SHA-256 credential"),
+            ("-b --scram", "-b --hash sha512", "the password is not hashed"),
+        ] {
+            let file = directory.path().join(problem);
+            passwd(&format!("-c {own}"), &file, "alice one").unwrap();
+            let before = fs::read_to_string(&file).unwrap();
+            let error = passwd(other, &file, "bob two").unwrap_err();
+            assert!(error.starts_with(&format!("{}:1: {problem}", file.display())), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), before);
+            // A line that is replaced may be what was wrong.
+            passwd(other, &file, "alice two").unwrap();
+        }
+    }
+
+    #[test]
     fn a_file_is_neither_made_nor_overwritten_by_accident() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("passwd");
