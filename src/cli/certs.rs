@@ -16,6 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
+use rustls_pki_types::{DnsName, ServerName};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,11 +78,22 @@ struct PemFile {
     is_secret: bool,
 }
 
+/// Whether clients can look for a server by this name; a wildcard stands for the first label.
+fn is_server_name(name: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(domain) => DnsName::try_from(domain).is_ok(),
+        None => ServerName::try_from(name).is_ok(),
+    }
+}
+
 /// Makes everything before anything is written.
 fn make(args: &CertsArgs, now: SystemTime) -> Result<Vec<PemFile>> {
     let authority = CertifiedIssuer::self_signed(authority_params(args.days, now), KeyPair::generate()?)?;
+    if let Some(name) = args.san.iter().find(|name| !is_server_name(name)) {
+        bail!("--san {name}: expected a host name such as broker.example.com or *.example.com, or an IP address");
+    }
     let names: Vec<String> = LOCAL_NAMES.iter().map(ToString::to_string).chain(args.san.clone()).collect();
-    let server = CertificateParams::new(names).context("--san: expected a host name or an IP address")?;
+    let server = CertificateParams::new(names)?;
     let mut files = vec![PemFile { name: "ca.pem", content: authority.pem(), is_secret: false }];
     let leaves = [
         (["server.pem", "server.key"], server, "localhost", ExtendedKeyUsagePurpose::ServerAuth),
@@ -246,10 +258,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_stand_in_a_certificate_is_refused() {
-        let args = CertsArgs { san: vec!["bröker".into()], ..args(Path::new("unused")) };
-        let error = make(&args, SystemTime::now()).err().unwrap().to_string();
-        assert_eq!(error, "--san: expected a host name or an IP address");
+    fn a_name_by_which_no_client_can_reach_a_server_is_refused() {
+        let error = |name: &str| {
+            let args = CertsArgs { san: vec!["localhost".into(), name.into()], ..args(Path::new("unused")) };
+            make(&args, SystemTime::now()).err().map(|error| error.to_string())
+        };
+        for wrong in ["bröker", "two words", "host:8883", "mqtts://host", "", "*", "*.", "a.*.b"] {
+            let expected = format!("--san {wrong}: expected a host name such as broker.example.com");
+            assert!(error(wrong).is_some_and(|error| error.starts_with(&expected)), "{wrong:?}");
+        }
+        for right in ["broker", "broker.example.com", "*.example.com", "192.0.2.7", "2001:db8::1", "my_host"] {
+            assert_eq!(error(right), None, "{right:?}");
+        }
     }
 
     #[test]
