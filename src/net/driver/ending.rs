@@ -32,7 +32,8 @@ impl Lingering {
     }
 }
 
-/// How long the last words may take, and the client to close its own side.
+/// How long the last words may take, and the client to close its own side. When the broker stops, `shutdown_timeout` ends
+/// it all, and this is how long a client may take nothing.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much of what a closed connection still sends is read and thrown away.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
@@ -85,15 +86,22 @@ impl Driver {
 
     fn poll_last_words(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<Result<(), End>> {
         self.flush_turn(cx, turn)?;
-        if self.unsent.is_some() {
+        let is_stopping = self.place.shared.is_stopping();
+        let Stage::Lingering(lingering) = &mut self.stage else { return Poll::Ready(Ok(())) };
+        if let Some(unsent) = &self.unsent {
+            if is_stopping {
+                lingering.until = lingering.until.max(unsent.since.after(LINGER));
+            }
             return Poll::Pending;
         }
-        let Stage::Lingering(lingering) = &mut self.stage else { return Poll::Ready(Ok(())) };
         if !lingering.has_spoken {
             // [MQTT-3.2.2-7], [MQTT-3.14.4-2]
             let shut = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             shut.map_err(|error| End::Lost(error.to_string()))?;
             lingering.has_spoken = true;
+            if is_stopping {
+                lingering.until = turn.batch.now.after(LINGER);
+            }
         }
         Poll::Ready(Ok(()))
     }

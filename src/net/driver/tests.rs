@@ -319,6 +319,62 @@ async fn a_client_that_connects_while_the_broker_stops_is_told() {
     assert_eq!(peers.packets().await, [(PacketType::ConnAck, None), (PacketType::Disconnect, None)]);
 }
 
+/// A client that the broker has sent more than sockets take.
+async fn busy(bench: &Bench) -> Peers {
+    let mut peers = bench.connect();
+    peers.connect("c", lasting()).await;
+    peers.subscribe(&[("t", at(QoS::AtMostOnce))]).await;
+    for _ in 0..100 {
+        bench.publish("t", &[0; 4096], QoS::AtMostOnce, false);
+    }
+    peers.turn().await;
+    assert!(peers.driver().unsent_bytes() > 200_000);
+    peers
+}
+
+/// How long the connection lasts, in steps of 900 ms, when the client takes so many bytes at each; and what was left.
+async fn lasts(bench: &Bench, peers: &mut Peers, at_each: usize) -> (u32, usize) {
+    for step in 0..100 {
+        let unsent = peers.driver().unsent_bytes();
+        bench.shared.clock.advance(Duration::from_millis(900));
+        peers.receive(at_each).await;
+        if peers.turn().await {
+            return (step, unsent);
+        }
+        peers.turn().await;
+    }
+    panic!("it never ends");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_what_it_is_sent_is_waited_for_when_the_broker_stops() {
+    let bench = Bench::new();
+    let mut peers = busy(&bench).await;
+    bench.shared.stop();
+    peers.turn().await;
+    let (steps, unsent) = lasts(&bench, &mut peers, 32 * 1024).await;
+    assert!(steps > 6 && unsent == 0, "{steps} {unsent}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_has_a_second_when_the_broker_stops() {
+    let bench = Bench::new();
+    let mut peers = busy(&bench).await;
+    bench.shared.stop();
+    peers.turn().await;
+    let (steps, unsent) = lasts(&bench, &mut peers, 0).await;
+    assert!(steps == 1 && unsent > 200_000, "{steps} {unsent}");
+}
+
+#[tokio::test]
+async fn a_client_that_broke_a_rule_has_a_second_however_much_it_takes() {
+    let bench = Bench::new();
+    let mut peers = busy(&bench).await;
+    peers.connect("c", lasting()).await;
+    let (steps, unsent) = lasts(&bench, &mut peers, 32 * 1024).await;
+    assert!(steps == 1 && unsent > 100_000, "{steps} {unsent}");
+}
+
 #[tokio::test]
 async fn whoever_waits_for_a_session_when_the_broker_stops_is_refused() {
     let bench = Bench::new();
