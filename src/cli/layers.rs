@@ -32,7 +32,7 @@ pub struct LayerArgs {
 
     /// Keep sessions, queues and retained messages in DIR instead of $STATE_DIRECTORY or midge-data
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
+    data_dir: Option<PathBuf>,
 
     /// Keep nothing beyond the process
     #[arg(long, conflicts_with = "data_dir")]
@@ -81,7 +81,7 @@ impl LayerArgs {
             set("--allow-anonymous", "access.allow_anonymous", "true");
         }
         if let Some(directory) = &self.data_dir {
-            set("--data-dir", "store.directory", directory);
+            set("--data-dir", "store.directory", &directory.to_string_lossy());
         }
         if self.memory {
             set("--memory", "store.memory", "true");
