@@ -215,6 +215,7 @@ async fn keep_house(shared: Arc<Shared>, stop: CancellationToken) {
         loop {
             let mut batch = Batch::at(shared.clock.now());
             shared.keep_house(&mut batch);
+            shared.poll_late_wills(cx, &mut batch);
             if batch.now >= sweep_at {
                 shared.sweep(&mut batch);
                 sweep_at = batch.now.after(SWEEP_INTERVAL);

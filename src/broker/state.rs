@@ -1,6 +1,7 @@
 //! The broker's state on disk: opened and restored before the first client comes, looked after, closed last.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,7 @@ use crate::config::{DurabilityClass, StoreConfig};
 use crate::net::clock::Alarm;
 use crate::net::context::Shared;
 use crate::net::keeper::Durabilities;
+use crate::router::Batch;
 use crate::store::journal::{Journal, JournalOptions};
 use crate::store::{Durability, Recovered, Store};
 
@@ -94,6 +96,7 @@ impl Broker {
     /// When nobody changes anything any more.
     pub(super) async fn close_store(&self) {
         let shared = Arc::clone(&self.shared);
+        shared.poll_late_wills(&mut Context::from_waker(Waker::noop()), &mut Batch::at(shared.clock.now()));
         if let Err(error) = tokio::task::spawn_blocking(move || shared.keeper.close()).await {
             tracing::error!(%error, "closing the store failed");
         }

@@ -37,7 +37,12 @@ impl Clock {
 
     /// Stands still but for [`Clock::advance`].
     pub fn manual() -> Self {
-        Clock(Source::Manual(Arc::new(Mutex::new(Manual { now: BrokerTime::default(), sleepers: Vec::new() }))))
+        Clock::manual_from(BrokerTime::default())
+    }
+
+    /// The same from a time on.
+    pub fn manual_from(now: BrokerTime) -> Self {
+        Clock(Source::Manual(Arc::new(Mutex::new(Manual { now, sleepers: Vec::new() }))))
     }
 
     pub fn now(&self) -> BrokerTime {

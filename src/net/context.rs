@@ -5,9 +5,11 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
+use std::task::Context;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +21,9 @@ use crate::auth::{Authenticator, Authorizer, Identity};
 use crate::message::{BrokerTime, DropCause, Message, OwnerId, PublisherId};
 use crate::packet::ProtocolVersion;
 use crate::protocol::{Session, Settings, Will};
-use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, Outcome, QueueLimits, Router, SessionTable};
+use crate::router::{
+    Batch, Control, Deadlines, Generation, Mailbox, Outcome, QueueLimits, Refused, Router, SessionTable,
+};
 use crate::store::{Change, SessionRecord, Ticket, WillRecord};
 
 /// The state of one broker.
@@ -39,6 +43,8 @@ pub struct Shared {
     /// Network connections, with or without a session.
     pub sockets: AtomicU64,
     stopping: AtomicBool,
+    /// Wills that are due and wait until the store takes more.
+    late_wills: Mutex<Vec<DueWill>>,
 }
 
 /// A session without a network connection, with all that its end needs.
@@ -143,6 +149,7 @@ impl Shared {
             connected: AtomicU64::new(0),
             sockets: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            late_wills: Mutex::default(),
         }
     }
 
@@ -170,14 +177,9 @@ impl Shared {
         batch: &mut Batch,
     ) -> (Outcome, Option<Ticket>) {
         let mut keep = self.keeper.publish(message, received);
-        let mut outcome = self.router.publish_kept(message, &mut keep, batch);
-        match outcome {
-            Outcome::Refused(_) => keep.forget_received(),
-            Outcome::Routed { .. } => {
-                if let Err(refused) = keep.remember_received() {
-                    outcome = Outcome::Refused(refused);
-                }
-            }
+        let outcome = self.router.publish_kept(message, &mut keep, batch);
+        if let Outcome::Refused(_) = outcome {
+            keep.forget_received();
         }
         (outcome, keep.ticket)
     }
@@ -214,10 +216,9 @@ impl Shared {
 
     /// Stores a session as it is parked.
     pub(super) fn store_parked(&self, parked: &Parked) {
-        let Parked { session, mailbox, identity, listener, since, .. } = parked;
-        if mailbox.is_stored() {
+        if parked.mailbox.is_stored() {
             // A store that takes nothing more has it as it was: connected, which a restart takes for a crash.
-            let _ = self.keeper.append(&[Shared::record(session, mailbox, identity, listener, Some(*since))]);
+            let _ = self.keeper.append(&[parked.record()]);
         }
     }
 
@@ -230,7 +231,26 @@ impl Shared {
             tracing::warn!(client_id = &*due.identity.client_id, topic = due.will.topic(), "will not authorised");
             return;
         }
-        let (_, _) = self.publish(&message, None, batch);
+        match self.publish(&message, None, batch).0 {
+            Outcome::Routed { .. } => {}
+            Outcome::Refused(Refused::Busy) => {
+                self.late_wills.lock().push(due);
+                self.deadlines.wake();
+            }
+            Outcome::Refused(why) => {
+                tracing::warn!(client_id = &*due.identity.client_id, topic = due.will.topic(), ?why, "will refused");
+            }
+        }
+    }
+
+    /// Publishes wills that had to wait for the store; the context is woken when those that still have to may go on.
+    pub(crate) fn poll_late_wills(&self, cx: &mut Context<'_>, batch: &mut Batch) {
+        if self.late_wills.lock().is_empty() || self.keeper.poll_ready(cx).is_pending() {
+            return;
+        }
+        let late = std::mem::take(&mut *self.late_wills.lock());
+        late.into_iter().for_each(|will| self.publish_will(Some(will), batch));
+        self.flush(batch);
     }
 
     /// Ends a session: its will is published, its subscriptions go, what it had not delivered goes to other members of
@@ -319,6 +339,12 @@ pub(super) struct DueWill {
 }
 
 impl Parked {
+    /// What is stored of it.
+    pub(super) fn record(&self) -> Change {
+        let Parked { session, mailbox, identity, listener, since, .. } = self;
+        Shared::record(session, mailbox, identity, listener, Some(*since))
+    }
+
     /// Published once, then gone ([MQTT-3.1.2-10]).
     pub(super) fn take_will(&mut self) -> Option<DueWill> {
         let will = self.session.will.take()?;

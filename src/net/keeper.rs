@@ -10,11 +10,13 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Semaphore;
 
 use crate::message::{BrokerTime, Delivery, Message, OwnerId, RowId, StoredCopy};
+use crate::protocol::Replay;
 use crate::router::{Batch, Refused};
 use crate::store::{
-    AppendError, Change, Durability, Health, Lost, Page, Row, Store, StoreStatus, StoredMessage, Ticket, WaitingRow,
+    AppendError, Appended, Change, Durability, Health, Lost, Page, Row, Store, StoreStatus, StoredMessage, Ticket,
+    WaitingRow,
 };
-use crate::topic::filter_matches;
+use crate::topic::{PageEnd, QoS, filter_matches};
 
 /// How safely the messages of a topic are kept.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +47,10 @@ const PAGE_READS_MAX: usize = 8;
 /// What a search takes at a time.
 const ROWS_MAX: usize = 4096;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The store takes it later.
+#[derive(Debug)]
+pub(super) struct Busy;
 
 /// A promise that was appended as a whole, or why it was not.
 pub(super) type Kept = Result<Ticket, AppendError>;
@@ -98,15 +104,46 @@ impl Keeper {
         }
     }
 
-    /// Stores a copy that reaches one session only: a retained message that is sent for its subscription.
-    pub(super) fn append_copy(&self, message: &Message, copy: StoredCopy) -> RowId {
-        let durability = self.durabilities.of(message.topic());
-        if durability == Durability::Memory {
-            return RowId::NONE;
+    /// Stores retained messages that are sent for a subscription, which are messages like others once they are on their
+    /// way, and how far the subscription has come with them. Fails while the store is busy. What a store that is full or
+    /// broken does not take is sent all the same: it is retained, so nothing is lost.
+    pub(super) fn append_replay(
+        &self,
+        owner: OwnerId,
+        replay: &Replay,
+        end: &PageEnd,
+        deliveries: &mut [Delivery],
+    ) -> Result<(), Busy> {
+        let stored: Vec<_> = deliveries.iter_mut().filter(|delivery| self.stores(delivery)).collect();
+        let messages = stored.iter().map(|Delivery { message, qos, subscription_ids, .. }| {
+            let copy = StoredCopy { owner, qos: *qos, retain: true, subscription_ids: subscription_ids.clone() };
+            Change::Message(Box::new(StoredMessage {
+                message: message.clone(),
+                copies: vec![copy],
+                retained: false,
+                received: None,
+            }))
+        });
+        let filter = replay.filter.clone();
+        let progress = match end {
+            PageEnd::ResumeAfter(topic) => Change::PutReplay { owner, filter, after: topic.as_str().into() },
+            PageEnd::Done => Change::DeleteReplay { owner, filter },
+        };
+        let changes: Vec<_> = messages.chain([progress]).collect();
+        let appended = self.store.as_ref().map(|store| store.append(&changes, self.sessions));
+        match appended {
+            Some(Ok(Appended { first, .. })) => {
+                (first.0..).zip(stored).for_each(|(row, delivery)| delivery.row = RowId(row));
+            }
+            Some(Err(AppendError::Busy)) => return Err(Busy),
+            Some(Err(_)) | None => {}
         }
-        let stored = StoredMessage { message: message.clone(), copies: vec![copy], retained: false, received: None };
-        // It is retained: what is not stored once more is not lost.
-        self.append_message(stored, durability).map_or(RowId::NONE, |(row, _)| row)
+        Ok(())
+    }
+
+    fn stores(&self, delivery: &Delivery) -> bool {
+        let durability = self.durabilities.of(delivery.message.topic());
+        delivery.qos != QoS::AtMostOnce && !delivery.message.is_brokers_own() && durability != Durability::Memory
     }
 
     /// Stores a message for those who get it; the row and the ticket of it.
@@ -215,30 +252,22 @@ impl Publish<'_> {
         }
     }
 
-    /// The packet id of a QoS 2 message whose copies are not stored is state of its session all the same.
-    pub(super) fn remember_received(&mut self) -> Result<(), Refused> {
-        let Some((owner, packet_id)) = self.received.take() else { return Ok(()) };
-        match self.keeper.append(&[Change::Received { owner, packet_id }]) {
-            Ok(ticket) => {
-                self.ticket = Some(ticket);
-                Ok(())
-            }
-            Err(error) => Err(refusal(&error)),
-        }
+    /// An acknowledgement waits for this too.
+    fn wait_for(&mut self, ticket: Ticket) {
+        self.ticket = Some(self.ticket.map_or(ticket, |before| before.and(ticket)));
     }
 }
 
-const BUSY: &str = "the store is busy";
 const FULL: &str = "the store is full";
 const FAILED: &str = "the store has failed";
 
 /// What the publisher is told; the log of the store says more.
 fn refusal(error: &AppendError) -> Refused {
-    Refused::Store(match error {
-        AppendError::Busy => BUSY,
-        AppendError::Full(_) => FULL,
-        AppendError::Failed(_) => FAILED,
-    })
+    match error {
+        AppendError::Busy => Refused::Busy,
+        AppendError::Full(_) => Refused::Store(FULL),
+        AppendError::Failed(_) => Refused::Store(FAILED),
+    }
 }
 
 impl crate::router::Keep for Publish<'_> {
@@ -250,15 +279,31 @@ impl crate::router::Keep for Publish<'_> {
         let stored = StoredMessage { message: message.clone(), copies, retained, received: self.received };
         match self.keeper.append_message(stored, self.durability) {
             Ok((row, ticket)) => {
-                self.ticket = Some(ticket);
-                self.received_with = self.received.take();
+                self.wait_for(ticket);
+                self.received_with = self.received_with.or(self.received.take());
                 Ok(row)
             }
             Err(error) => {
-                tracing::debug!(%error, "a message is refused");
+                tracing::debug!(%error, "a message is not taken");
                 Err(refusal(&error))
             }
         }
+    }
+
+    /// The packet id of a QoS 2 message is state of its session all the same.
+    fn pass(&mut self) -> Result<(), Refused> {
+        let Some((owner, packet_id)) = self.received else { return Ok(()) };
+        let ticket = self.keeper.append(&[Change::Received { owner, packet_id }]).map_err(|error| refusal(&error))?;
+        self.wait_for(ticket);
+        self.received_with = self.received.take();
+        Ok(())
+    }
+
+    fn unretain(&mut self, topic: &str, row: RowId) -> Result<(), Refused> {
+        let change = Change::DeleteRetained { topic: topic.into(), up_to: row };
+        let ticket = self.keeper.append(&[change]).map_err(|error| refusal(&error))?;
+        self.wait_for(ticket);
+        Ok(())
     }
 }
 

@@ -7,10 +7,13 @@ use super::context::{CRASH_GRACE_SECS, ListenerContext, Origin, Parked, Shared};
 use crate::auth::Identity;
 use crate::message::{Message, RowId};
 use crate::packet::PacketId;
-use crate::protocol::{MountPoint, Session, SessionSubscription, Will};
+use crate::protocol::{MountPoint, Replay, Session, SessionSubscription, Will};
 use crate::router::{Batch, Mailbox};
-use crate::store::{Lost, Recovered, RecoveredGroup, RecoveredSession, Row};
+use crate::store::{Change, Lost, Recovered, RecoveredGroup, RecoveredSession, Row};
 use crate::topic::{ParsedFilter, QoS};
+
+/// What is appended at a time.
+const CHANGES_MAX: usize = 1000;
 
 impl Shared {
     /// `listeners`: what sessions take their limits and access from, by the name of the one they were made on; those of a
@@ -31,9 +34,14 @@ impl Shared {
         // Of two sessions of one client the later one counts: the other had not been deleted yet.
         let mut sessions = recovered.sessions;
         sessions.sort_by_key(|session| std::cmp::Reverse(session.record.owner));
+        let mut parked = Vec::new();
         for session in sessions {
             let listener = by_name.get(&*session.record.listener).unwrap_or(&first);
-            self.restore_session(session, listener, &mut batch)?;
+            parked.extend(self.restore_session(session, listener, &mut batch)?);
+        }
+        for changes in parked.chunks(CHANGES_MAX) {
+            // Without this they are taken for connected once more after the next crash, and last longer.
+            let _ = self.keeper.append(changes);
         }
         for group in recovered.groups {
             self.restore_group(&group, &mut batch)?;
@@ -42,13 +50,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Returns its record, if that has changed.
     fn restore_session(
         &self,
         recovered: RecoveredSession,
         listener: &ListenerContext,
         batch: &mut Batch,
-    ) -> Result<(), Lost> {
-        let RecoveredSession { record, subscriptions, received, sent, waiting: _ } = recovered;
+    ) -> Result<Option<Change>, Lost> {
+        let RecoveredSession { record, subscriptions, replays, received, sent, waiting: _ } = recovered;
         let client_id: Arc<str> = record.client_id.into();
         let origin = match record.disconnected_at {
             Some(_) => Origin::Connection,
@@ -58,7 +67,7 @@ impl Shared {
         let has_ended = record.expiry_interval == 0 && (origin != Origin::Remnant || record.will.is_none());
         if has_ended || self.sessions.contains(&client_id) {
             batch.ended_owners.push(record.owner);
-            return Ok(());
+            return Ok(None);
         }
         let mailbox = self.router.restore_mailbox(record.owner, &client_id, listener.queue);
         mailbox.note_recorded();
@@ -73,13 +82,21 @@ impl Shared {
         session.will = record
             .will
             .map(|will| Box::new(Will::restore(&will.message, will.message_expiry_interval, will.delay_interval)));
+        let replays: HashMap<_, _> = replays.into_iter().collect();
         for (filter, options, id) in subscriptions {
             if let Ok(parsed) = ParsedFilter::parse(&filter) {
-                self.router.subscribe(&mailbox, parsed, options, id);
-                session.subscriptions.insert(filter, SessionSubscription { options, id });
+                let before = self.router.subscribe(&mailbox, parsed, options, id).retained_before;
+                let subscription = SessionSubscription { options, id };
+                if let Some(after) = replays.get(&filter) {
+                    session.replays.push_back(Replay::restore(&filter, subscription, before, after));
+                }
+                session.subscriptions.insert(filter, subscription);
             }
         }
-        batch.counts.recovered += inflight + self.restore_rows(&mailbox)?;
+        let window = usize::from(listener.settings.load().inflight_max.get());
+        let (waiting, maybe_sent) = self.restore_rows(&mailbox, window)?;
+        session.maybe_sent = maybe_sent;
+        batch.counts.recovered += inflight + waiting;
         self.router.hand_back(&mailbox, mailbox.detach(session.inflight(), batch), batch);
         let parked = Box::new(Parked {
             session,
@@ -91,19 +108,25 @@ impl Shared {
             origin,
             deadlines_of: None,
         });
+        // A will within the grace is a crash's until it is published.
+        let is_graceful = parked.session.will.as_ref().is_some_and(|will| will.delay_interval < CRASH_GRACE_SECS);
+        let record = (origin == Origin::Crash && !is_graceful).then(|| parked.record());
         if let Some(generation) = self.sessions.restore(&client_id, &mailbox, parked) {
             self.sessions.with_parked(&client_id, generation, |parked| self.set_deadlines(parked, generation));
         }
-        Ok(())
+        Ok(record)
     }
 
-    /// What waits stays on disk: only its rows are remembered.
-    fn restore_rows(&self, mailbox: &Mailbox) -> Result<u64, Lost> {
-        let (mut after, mut count) = (RowId::NONE, 0);
+    /// What waits stays on disk: only its rows are remembered. How many there are, and up to which row they may have been
+    /// sent already, with so many in flight at most.
+    fn restore_rows(&self, mailbox: &Mailbox, window: usize) -> Result<(u64, RowId), Lost> {
+        let (mut after, mut count, mut maybe_sent) = (RowId::NONE, 0, RowId::NONE);
         loop {
             let rows = self.keeper.rows(mailbox.owner(), after)?;
-            let Some(last) = rows.last() else { return Ok(count) };
+            let Some(last) = rows.last() else { return Ok((count, maybe_sent)) };
             after = last.row;
+            let left = window.saturating_sub(count as usize).min(rows.len());
+            maybe_sent = left.checked_sub(1).and_then(|at| rows.get(at)).map_or(maybe_sent, |row| row.row);
             count += rows.len() as u64;
             rows.iter().for_each(|row| mailbox.restore(row.row, row.bytes, row.expires_at));
         }

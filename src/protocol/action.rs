@@ -84,6 +84,8 @@ pub enum SubscribeResult {
         replay_before: Option<u64>,
     },
     Refused(ReasonCode),
+    /// The broker cannot keep it, and why.
+    Unkept(&'static str),
 }
 
 #[derive(Debug)]

@@ -268,7 +268,8 @@ impl Connection {
         let known = self.session.as_mut().is_some_and(|session| session.inbound.release(ack.packet_id));
         let reason_code = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         out.ack(PacketType::PubComp, ack.packet_id, reason_code, self.version); // [MQTT-4.3.3-11], [MQTT-2.2.1-5]
-        Ok(if known { Action::Released(ack.packet_id) } else { Action::None })
+        // Said again too: the store may not have taken it the first time.
+        Ok(Action::Released(ack.packet_id))
     }
 
     fn handle_pubcomp(&mut self, ack: &Ack<'_>) -> Result<Action, Violation> {
@@ -410,6 +411,22 @@ impl Connection {
             State::Connected if self.version == ProtocolVersion::V5 => self.send_disconnect(violation, out),
             // [MQTT-3.14.0-1]; in 3.x only the client may send DISCONNECT.
             State::Connected | State::AwaitConnect | State::Closed => {}
+        }
+    }
+
+    /// The same for a connection whose CONNACK was made and could not be given: it is refused after all, its will with it.
+    pub fn refuse(&mut self, violation: &Violation, out: &mut Output) {
+        self.state = State::Closed;
+        if let Some(session) = &mut self.session {
+            session.will = None; // [MQTT-3.1.2-7]
+        }
+        self.send_refusal(violation, out);
+    }
+
+    /// A QoS 2 message is not the broker's after all: it is new when it is sent again.
+    pub fn forget_received(&mut self, packet_id: PacketId) {
+        if let Some(session) = &mut self.session {
+            session.inbound.release(packet_id);
         }
     }
 

@@ -24,7 +24,7 @@ pub use connection::Connection;
 pub use error::Violation;
 pub use mount_point::MountPoint;
 pub use output::Output;
-pub use publishing::Delivered;
+pub use publishing::{Delivered, Resent};
 pub use session::{EXPIRY_NEVER, Replay, Session, SessionSubscription};
 pub use settings::{Denied3x, Settings};
 pub use will::Will;

@@ -59,7 +59,8 @@ pub(super) enum Acked {
 #[derive(Debug)]
 pub(super) enum Resend {
     Publish(PacketId, Delivery),
-    PubRel(PacketId),
+    /// Where the message is stored stays known.
+    PubRel(PacketId, RowId),
 }
 
 /// Packet ids are 1 to 65,535 ([MQTT-2.2.1-4]).
@@ -152,8 +153,10 @@ impl Outbound {
         if let Some(from) = self.resend_release {
             let seq = self.find(from, |slot| matches!(slot, Slot::Released(_)));
             self.resend_release = seq.map(|seq| seq + 1);
-            if let Some(seq) = seq {
-                return Some(Resend::PubRel(packet_id(seq)));
+            if let Some(seq) = seq
+                && let Some(Slot::Released(row)) = self.slots.get((seq - self.base) as usize)
+            {
+                return Some(Resend::PubRel(packet_id(seq), *row));
             }
         }
         if self.outstanding >= self.window {
@@ -184,9 +187,10 @@ impl Outbound {
     }
 
     /// A delivery that turned out too large when it was to be sent again: over as if it had been acknowledged.
-    pub(super) fn give_up(&mut self, id: PacketId) -> Option<Delivery> {
+    pub(super) fn give_up(&mut self, id: PacketId) -> Option<Kept> {
         let index = self.index(id)?;
-        self.finish(index)
+        let kept = self.kept(index);
+        self.finish(index).map(|_| kept)
     }
 
     /// The session ends. QoS 1 copies may go to others; a QoS 2 delivery that has started may not.
@@ -230,14 +234,18 @@ impl Outbound {
     }
 
     fn complete(&mut self, index: usize) -> Acked {
-        let kept = match &self.slots[index] {
+        let kept = self.kept(index);
+        Acked::Completed(kept, self.finish(index))
+    }
+
+    fn kept(&self, index: usize) -> Kept {
+        match &self.slots[index] {
             // A started QoS 2 delivery is its session's own.
             Slot::Sent(delivery) if delivery.qos == QoS::ExactlyOnce => Kept { row: delivery.row, group: None },
             Slot::Sent(delivery) => Kept { row: delivery.row, group: delivery.group },
             Slot::Released(row) => Kept { row: *row, group: None },
             Slot::Done => Kept::default(),
-        };
-        Acked::Completed(kept, self.finish(index))
+        }
     }
 
     fn finish(&mut self, index: usize) -> Option<Delivery> {
@@ -294,7 +302,7 @@ mod tests {
         std::iter::from_fn(|| outbound.next_resend())
             .map(|again| match again {
                 Resend::Publish(id, delivery) => format!("P{id}:{}", number(&delivery)),
-                Resend::PubRel(id) => format!("R{id}"),
+                Resend::PubRel(id, _) => format!("R{id}"),
             })
             .collect()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::action::{Action, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
+use super::action::{Action, Kept, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 use super::connection::Connection;
 use super::error::Violation;
 use super::inbound::Begun;
@@ -11,7 +11,7 @@ use super::output::Output;
 use super::session::SessionSubscription;
 use super::settings::Denied3x;
 use super::topic_alias::AliasUse;
-use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId};
+use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId, RowId};
 use crate::packet::{
     MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS, ReasonCode,
     ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
@@ -23,6 +23,15 @@ pub enum Delivered {
     /// It is in the output; QoS 1 and 2 are in flight now.
     Sent,
     Dropped(DropCause),
+}
+
+/// What became of a delivery that was to be sent again.
+#[derive(Debug)]
+pub enum Resent {
+    Publish(PacketId, Delivery),
+    /// PUBREL, and where the message is stored.
+    Release(RowId),
+    GivenUp(DropCause, Kept),
 }
 
 impl Connection {
@@ -166,7 +175,9 @@ impl Connection {
         let packet_id = (delivery.qos != QoS::AtMostOnce).then(|| session.outbound.next_packet_id());
         // The first time is without DUP, and QoS 0 has no second: [MQTT-4.3.1-1], [MQTT-4.3.2-2], [MQTT-4.3.3-2],
         // [MQTT-3.3.1-2]
-        if let Err(cause) = self.write_publish(now, &delivery, packet_id, false, out) {
+        let is_own = delivery.row.is_stored() && delivery.group.is_none();
+        let dup = delivery.qos == QoS::AtLeastOnce && is_own && delivery.row <= session.maybe_sent;
+        if let Err(cause) = self.write_publish(now, &delivery, packet_id, dup, out) {
             return Delivered::Dropped(cause);
         }
         if delivery.qos == QoS::AtMostOnce {
@@ -196,24 +207,27 @@ impl Connection {
     /// After a reconnect: sends again what was not acknowledged ([MQTT-4.4.0-1]), at most `bytes_max` at a time; what
     /// has expired since as well, for it has been sent before ([MQTT-4.3.3-7]). Returns how many PUBLISH packets, and
     /// why others had to be given up.
-    pub fn resend(&mut self, now: BrokerTime, bytes_max: usize, out: &mut Output) -> (u64, Vec<DropCause>) {
-        let (mut publishes, mut given_up) = (0, Vec::new());
+    pub fn resend(&mut self, now: BrokerTime, bytes_max: usize, out: &mut Output) -> Vec<Resent> {
+        let mut resent = Vec::new();
         while out.len() < bytes_max {
             let Some(session) = &mut self.session else { break };
             match session.outbound.next_resend() {
                 None => break,
-                Some(Resend::PubRel(id)) => out.ack(PacketType::PubRel, id, ReasonCode::Success, self.version),
+                Some(Resend::PubRel(id, row)) => {
+                    out.ack(PacketType::PubRel, id, ReasonCode::Success, self.version);
+                    resent.push(Resent::Release(row));
+                }
                 Some(Resend::Publish(id, delivery)) => match self.write_publish(now, &delivery, Some(id), true, out) {
-                    Ok(()) => publishes += 1,
+                    Ok(()) => resent.push(Resent::Publish(id, delivery)),
                     Err(cause) => {
                         let session = self.session.as_mut();
                         let gone = session.and_then(|session| session.outbound.give_up(id)); // [MQTT-3.1.2-25]
-                        given_up.extend(gone.map(|_| cause));
+                        resent.extend(gone.map(|kept| Resent::GivenUp(cause, kept)));
                     }
                 },
             }
         }
-        (publishes, given_up)
+        resent
     }
 
     pub fn is_resending(&self) -> bool {
@@ -302,9 +316,14 @@ impl Connection {
         out: &mut Output,
     ) -> Result<(), Violation> {
         let mut reason_codes = Vec::with_capacity(results.len());
+        let mut unkept = None;
         for ((filter, options, _), result) in request.filters.iter().zip(results) {
             reason_codes.push(match *result {
                 SubscribeResult::Refused(reason_code) => reason_code,
+                SubscribeResult::Unkept(why) => {
+                    unkept = Some(why);
+                    ReasonCode::QuotaExceeded
+                }
                 SubscribeResult::Granted { replay_before } => {
                     let subscription = SessionSubscription { options: *options, id: request.id };
                     if let Some(session) = &mut self.session {
@@ -314,7 +333,7 @@ impl Connection {
                 }
             });
         }
-        let reason = reason_codes.iter().find_map(|code| refusal(*code));
+        let reason = unkept.or_else(|| reason_codes.iter().find_map(|code| refusal(*code)));
         // [MQTT-3.8.4-1]
         self.send_suback(PacketType::SubAck, request.packet_id, &reason_codes, reason, out)
     }

@@ -36,6 +36,31 @@ pub struct Replay {
     pub after: Option<Box<str>>,
 }
 
+impl Replay {
+    fn new(filter: &str, subscription: SessionSubscription, before_version: u64) -> Self {
+        Replay {
+            filter: filter.into(),
+            options: subscription.options,
+            subscription_ids: subscription.ids(),
+            before_version,
+            after: None,
+        }
+    }
+
+    /// As it was before the broker was started again: what is retained since then comes as it is now. `after` is empty
+    /// while nothing was looked at.
+    pub fn restore(filter: &str, subscription: SessionSubscription, before_version: u64, after: &str) -> Self {
+        let after = Some(after).filter(|after| !after.is_empty());
+        Replay { after: after.map(Into::into), ..Replay::new(filter, subscription, before_version) }
+    }
+}
+
+impl SessionSubscription {
+    fn ids(&self) -> SubscriptionIds {
+        self.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get()))
+    }
+}
+
 #[derive(Debug)]
 pub struct Session {
     client_id: Arc<str>,
@@ -47,6 +72,10 @@ pub struct Session {
     pub subscriptions: IndexMap<Box<str>, SessionSubscription, foldhash::fast::RandomState>,
     pub will: Option<Box<Will>>,
     pub replays: VecDeque<Replay>,
+    /// Stored messages up to this row may have been sent at QoS 1 before the broker was started again. The packet ids of
+    /// those are not stored: it would cost a record a message, and a receiver could make nothing of them, since at QoS 1
+    /// every PUBLISH is a new message to it ([MQTT-4.3.2-5]). So they are sent again under new ids, as re-deliveries.
+    pub maybe_sent: RowId,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
 }
@@ -61,6 +90,7 @@ impl Session {
             subscriptions: IndexMap::default(),
             will: None,
             replays: VecDeque::new(),
+            maybe_sent: RowId::NONE,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
         }
@@ -89,26 +119,18 @@ impl Session {
     /// Remembers a subscription, and the retained messages that are to be sent for it: from the beginning if the same
     /// subscription still waits for some ([MQTT-3.8.4-4]).
     pub(super) fn subscribe(&mut self, filter: &str, subscription: SessionSubscription, replay_before: Option<u64>) {
-        let subscription_ids = subscription.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get()));
-        let options = subscription.options;
         let existed = self.subscriptions.insert(filter.into(), subscription).is_some();
         let waiting = if existed { self.replays.iter().position(|replay| *replay.filter == *filter) } else { None };
         let Some(before_version) = replay_before else {
             if let Some(replay) = waiting.and_then(|index| self.replays.get_mut(index)) {
-                (replay.options, replay.subscription_ids) = (options, subscription_ids);
+                (replay.options, replay.subscription_ids) = (subscription.options, subscription.ids());
             }
             return;
         };
         if let Some(index) = waiting {
             self.replays.remove(index);
         }
-        self.replays.push_back(Replay {
-            filter: filter.into(),
-            options,
-            subscription_ids,
-            before_version,
-            after: None,
-        });
+        self.replays.push_back(Replay::new(filter, subscription, before_version));
     }
 
     /// Forgets subscriptions and what retained messages were still to be sent for them. What is in flight stays

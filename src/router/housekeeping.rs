@@ -56,6 +56,12 @@ impl Deadlines {
         inner.due.pop_first().map(|(_, generation, client_id)| (client_id, generation))
     }
 
+    /// Something else than a deadline is to be done by whoever waits for the next.
+    pub fn wake(&self) {
+        let waker = self.inner.lock().waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
     /// When the earliest is due; the context is woken when an earlier one comes in.
     pub fn next(&self, cx: &mut Context<'_>) -> BrokerTime {
         let mut inner = self.inner.lock();

@@ -58,6 +58,8 @@ pub enum Refused {
     RetainedFull,
     /// What must be stored could not be, and why.
     Store(&'static str),
+    /// Too much waits to be stored: nothing has happened and nothing is counted, try again.
+    Busy,
 }
 
 /// Stores a message before copies of it are handed out.
@@ -67,6 +69,12 @@ pub trait Keep {
 
     /// Stores the message with these copies, as the topic's retained one or not; the row that the copies go under.
     fn keep(&mut self, message: &Message, copies: Vec<StoredCopy>, retained: bool) -> Result<RowId, Refused>;
+
+    /// Nothing of the message is stored. What is to be remembered of it all the same?
+    fn pass(&mut self) -> Result<(), Refused>;
+
+    /// Removes a topic's retained message, which is stored in this row, from the store.
+    fn unretain(&mut self, topic: &str, row: RowId) -> Result<(), Refused>;
 }
 
 /// In memory only.
@@ -77,6 +85,14 @@ impl Keep for () {
 
     fn keep(&mut self, _: &Message, _: Vec<StoredCopy>, _: bool) -> Result<RowId, Refused> {
         Ok(RowId::NONE)
+    }
+
+    fn pass(&mut self) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn unretain(&mut self, _: &str, _: RowId) -> Result<(), Refused> {
+        Ok(())
     }
 }
 
@@ -202,15 +218,24 @@ impl Router {
         if !message.is_brokers_own() && !self.retained.has_room(message) {
             return refuse(Refused::RetainedFull, batch);
         }
+        // Whoever is told that it is gone is not to find it again after a crash.
+        let removed = self.retained.row(message.topic()).filter(|row| message.payload().is_empty() && row.is_stored());
+        if let Some(row) = removed
+            && let Err(why) = keep.unretain(message.topic(), row)
+        {
+            return refuse(why, batch);
+        }
         let (outcome, row) = self.route(message, keep, batch);
         match outcome {
             Outcome::Routed { .. } => {
                 let replaced = self.retained.set(message, row, &update);
-                if replaced.is_stored() && !row.is_stored() {
+                if removed.is_none() && replaced.is_stored() && !row.is_stored() {
                     batch.unretained.push((message.topic().into(), replaced));
                 }
             }
-            Outcome::Refused(_) if row.is_stored() => self.retain_again(message.topic(), row, keep, batch),
+            Outcome::Refused(_) if row.is_stored() || removed.is_some() => {
+                self.retain_again(message.topic(), row, keep, batch);
+            }
             Outcome::Refused(_) => {}
         }
         outcome
@@ -221,13 +246,15 @@ impl Router {
         self.publish_kept(message, &mut (), batch)
     }
 
-    /// A message was stored as its topic's retained one, and then refused: what was retained before still is.
+    /// A message was stored as its topic's retained one, or the end of that, and then refused: what was retained before
+    /// still is.
     fn retain_again(&self, topic: &str, row: RowId, keep: &mut impl Keep, batch: &mut Batch) {
         let before = self.retained.get(topic);
         let again = before.and_then(|before| keep.keep(&before, Vec::new(), true).ok());
         match again {
             Some(again) => self.retained.moved(topic, again),
-            None => batch.unretained.push((topic.into(), row)),
+            None if row.is_stored() => batch.unretained.push((topic.into(), row)),
+            None => {}
         }
     }
 
@@ -377,11 +404,14 @@ impl Router {
 }
 
 fn refuse(why: Refused, batch: &mut Batch) -> Outcome {
-    batch.counts.refused_messages += 1;
+    batch.counts.refused_messages += u64::from(why != Refused::Busy);
     Outcome::Refused(why)
 }
 
 fn refuse_all(matches: &Matches, why: Refused, batch: &mut Batch) -> Outcome {
+    if why == Refused::Busy {
+        return Outcome::Refused(why);
+    }
     batch.counts.matched += matches.copies();
     batch.counts.refused += matches.copies();
     refuse(why, batch)
@@ -390,12 +420,12 @@ fn refuse_all(matches: &Matches, why: Refused, batch: &mut Batch) -> Outcome {
 /// Stores the message for every session and group that outlives the process, and as a retained one.
 fn store(matches: &Matches, message: &Message, keep: &mut impl Keep) -> Result<RowId, Refused> {
     if message.is_brokers_own() || !keep.keeps() {
-        return Ok(RowId::NONE);
+        return keep.pass().map(|()| RowId::NONE);
     }
     let retained = message.retain() && !message.payload().is_empty();
     let copies = if message.qos() == QoS::AtMostOnce { Vec::new() } else { matches.stored_copies(message) };
     if copies.is_empty() && !retained {
-        return Ok(RowId::NONE);
+        return keep.pass().map(|()| RowId::NONE);
     }
     keep.keep(message, copies, retained)
 }

@@ -131,6 +131,11 @@ impl RetainedMessages {
         self.inner.read().tree.get(topic).map(|kept| kept.message.clone())
     }
 
+    /// Where the message of a topic is stored, if there is one.
+    pub(super) fn row(&self, topic: &str) -> Option<RowId> {
+        self.inner.read().tree.get(topic).map(|kept| kept.row)
+    }
+
     /// The message of a topic is stored elsewhere now.
     pub(super) fn moved(&self, topic: &str, row: RowId) {
         let mut inner = self.inner.write();

@@ -28,6 +28,18 @@ pub enum Change {
         owner: OwnerId,
         filter: Box<str>,
     },
+    /// The subscription still waits for retained messages: those of topics behind `after`, or all while that is empty. Means
+    /// nothing without a subscription to the filter, and ends with it.
+    PutReplay {
+        owner: OwnerId,
+        filter: Box<str>,
+        after: Box<str>,
+    },
+    /// The subscription waits for no more of them.
+    DeleteReplay {
+        owner: OwnerId,
+        filter: Box<str>,
+    },
     /// A message for some owners, to be retained, or both; and the QoS 2 packet id it came under, if it did.
     Message(Box<StoredMessage>),
     /// Removes the retained message of a topic, if its row is not later than `up_to`.

@@ -19,7 +19,7 @@ use crate::topic::SubscribeOptions;
 #[derive(Default)]
 pub struct MemoryStore(Mutex<State>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     /// The last record's number.
     last: u64,
@@ -30,12 +30,14 @@ struct State {
 }
 
 /// A session, or a shared group.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Owner {
     session: Option<SessionRecord>,
     /// The whole filter of a group.
     group: Option<Box<str>>,
     subscriptions: BTreeMap<Box<str>, (SubscribeOptions, Option<NonZeroU32>)>,
+    /// By the filter of a subscription.
+    replays: BTreeMap<Box<str>, Box<str>>,
     received: BTreeSet<u16>,
     /// Sent with QoS 2, in the order in which they were; without the copy once it is handed over.
     sent: Vec<(RowId, u16, Option<Row>)>,
@@ -53,6 +55,15 @@ impl State {
             }),
             Change::DeleteSubscription { owner, filter } => self.with(*owner, |state| {
                 state.subscriptions.remove(filter);
+                state.replays.remove(filter);
+            }),
+            Change::PutReplay { owner, filter, after } => self.with(*owner, |state| {
+                if state.subscriptions.contains_key(filter) {
+                    state.replays.insert(filter.clone(), after.clone());
+                }
+            }),
+            Change::DeleteReplay { owner, filter } => self.with(*owner, |state| {
+                state.replays.remove(filter);
             }),
             Change::Message(stored) => self.store(row, stored),
             Change::DeleteRetained { topic, up_to } => {
@@ -144,6 +155,7 @@ impl State {
                     subscriptions: subscriptions
                         .map(|(filter, (options, id))| (filter.clone(), *options, *id))
                         .collect(),
+                    replays: state.replays.iter().map(|(filter, after)| (filter.clone(), after.clone())).collect(),
                     received: state.received.iter().copied().collect(),
                     sent: state.sent.clone(),
                     waiting,
@@ -181,6 +193,11 @@ impl MemoryStore {
     /// What a start would find, had the process ended now and this been kept.
     pub fn recovered(&self) -> Recovered {
         self.0.lock().recovered()
+    }
+
+    /// What a process that ends now leaves behind; what happens here afterwards does not reach it.
+    pub fn image(&self) -> MemoryStore {
+        MemoryStore(Mutex::new(self.0.lock().clone()))
     }
 }
 

@@ -56,6 +56,13 @@ pub struct Ticket {
     pub durability: Durability,
 }
 
+impl Ticket {
+    /// Safe when both are.
+    pub fn and(self, other: Ticket) -> Ticket {
+        Ticket { record: self.record.max(other.record), durability: self.durability.max(other.durability) }
+    }
+}
+
 /// A batch that the store has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -67,10 +74,12 @@ pub struct Appended {
 /// Why a batch was not taken. Nothing of it has happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// Too much waits for the disk: again after [`Store::poll_ready`].
+    /// Too much waits for the disk for a batch with a [`Change::Message`] to be taken: again after [`Store::poll_ready`].
     #[error("the store is busy")]
     Busy,
-    /// A quota or the free-space watermark; it may pass.
+    /// A quota or the free-space watermark; it may pass. What takes no room that counts is taken all the same: ends and
+    /// removals, and the state of sessions that are there ([`Change::PutSession`], [`Change::Sent`]), without which their
+    /// queues could not be emptied.
     #[error("{0}")]
     Full(String),
     /// A write or fsync has failed: nothing more is stored until a restart.
@@ -165,6 +174,8 @@ pub struct Recovered {
 pub struct RecoveredSession {
     pub record: SessionRecord,
     pub subscriptions: Vec<(Box<str>, SubscribeOptions, Option<NonZeroU32>)>,
+    /// Filters of those that wait for retained messages, and behind which topic.
+    pub replays: Vec<(Box<str>, Box<str>)>,
     /// Received QoS 2 packet ids that wait for PUBREL, ascending.
     pub received: Vec<u16>,
     /// QoS 2 copies that were sent, in the order in which they were: packet id, and the copy, or `None` when PUBREC has

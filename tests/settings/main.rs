@@ -16,4 +16,5 @@ mod log_lines;
 mod queues;
 mod reload;
 mod start;
+mod state;
 mod time;

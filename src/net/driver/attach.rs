@@ -32,6 +32,8 @@ pub(super) struct Attached {
     pub(super) delete: bool,
     /// CONNACK has left: the client may be sent messages.
     pub(super) answered: bool,
+    /// The session began with this connection.
+    pub(super) is_new: bool,
     /// Messages that are being read from the store, and the first row of them.
     pub(super) page: Option<Reading>,
     /// A new authentication on a connection that has one already (section 4.12.1).
@@ -218,14 +220,16 @@ impl Driver {
         let parked = match claimed {
             Claimed::Superseded => return Err(End::Superseded),
             Claimed::New => None,
-            Claimed::Resumed(parked) => self.resume(parked, turn),
+            Claimed::Resumed(parked) => Some(parked),
         };
+        let parked = self.may_keep(parked)?.and_then(|parked| self.resume(parked, turn));
         let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Connecting) else { return Ok(()) };
         let Claiming { identity, generation, data } = *claiming;
         let (resumed, mailbox) = match parked {
             Some(parked) => (Some(parked.session), parked.mailbox),
             None => (None, self.new_mailbox(&identity)),
         };
+        let is_new = resumed.is_none();
         let facts = self.facts(&identity);
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
@@ -243,6 +247,7 @@ impl Driver {
         turn.batch.counts.connections_made += u64::from(accepted.is_ok());
         self.stage = Stage::Attached(Box::new(Attached {
             answered: !mailbox.is_stored(),
+            is_new,
             page: None,
             mailbox,
             identity,
@@ -255,11 +260,36 @@ impl Driver {
         accepted.map_err(End::Closed)
     }
 
-    fn new_mailbox(&self, identity: &Identity) -> Arc<Mailbox> {
+    /// Refuses a session that the store would have to keep and cannot; one that was there goes on being parked. Sessions
+    /// that are there may be taken up when the store is full: their queues must be emptied somehow.
+    fn may_keep(&mut self, parked: Option<Box<Parked>>) -> Result<Option<Box<Parked>>, End> {
+        let keeper = &self.place.shared.keeper;
+        let goes_on = parked.as_ref().filter(|parked| self.goes_on_with(parked));
+        let refusal = match goes_on {
+            Some(parked) if !parked.mailbox.is_stored() => None,
+            Some(_) => keeper.takes_more().err().filter(|_| keeper.has_failed()),
+            None => keeper.takes_more().err().filter(|_| self.wants_stored()),
+        };
+        let Some(why) = refusal else { return Ok(parked) };
+        if let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Connecting) {
+            let parked = parked.map(|mut parked| {
+                self.place.shared.forget_deadlines(&mut parked);
+                parked
+            });
+            self.park(&claiming.identity.client_id, claiming.generation, parked);
+        }
+        Err(End::Closed(Violation::new(ReasonCode::QuotaExceeded, why)))
+    }
+
+    /// Whether a new session of this client would outlive the process.
+    fn wants_stored(&self) -> bool {
         let asked = self.connection.request().map_or(0, |request| request.session_expiry_interval);
-        let is_stored = asked > 0 && self.place.shared.keeper.keeps_sessions();
+        asked > 0 && self.place.shared.keeper.keeps_sessions()
+    }
+
+    fn new_mailbox(&self, identity: &Identity) -> Arc<Mailbox> {
         let (router, limits) = (&self.place.shared.router, self.place.listener.queue);
-        match is_stored {
+        match self.wants_stored() {
             true => router.stored_mailbox(&identity.client_id, limits),
             false => router.mailbox(&identity.client_id, limits),
         }
@@ -290,12 +320,16 @@ impl Driver {
             parked.session.will = None;
         }
         // [MQTT-3.1.4-4]
-        if parked.origin == Origin::Remnant || !self.connection.resumes(&parked.session) {
+        if !self.goes_on_with(&parked) {
             self.place.shared.end_session(parked, &mut turn.batch); // [MQTT-3.1.2-4]
             return None;
         }
         parked.session.will = None; // [MQTT-3.1.3-9]
         Some(parked)
+    }
+
+    fn goes_on_with(&self, parked: &Parked) -> bool {
+        parked.origin != Origin::Remnant && self.connection.resumes(&parked.session)
     }
 
     fn facts(&self, identity: &Identity) -> ConnectionFacts {

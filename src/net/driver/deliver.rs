@@ -7,10 +7,10 @@ use super::attach::Reading;
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
-use crate::message::{Delivery, DropCause, Message, RowId, StoredCopy, SubscriptionIds};
+use crate::message::{Delivery, DropCause, Message, RowId};
 use crate::net::{keeper, operator};
 use crate::packet::{QoS, ReasonCode};
-use crate::protocol::{Delivered, Replay, Violation};
+use crate::protocol::{Delivered, Replay, Resent, Violation};
 use crate::router::{Batch, Control, Kick, MailboxEvent, UnderWay, Wishes, owner_of};
 use crate::store::Change;
 use crate::topic::{PageEnd, ParsedFilter};
@@ -32,8 +32,8 @@ impl Driver {
         self.judge_subscriptions();
         let mut progress = self.poll_page(cx, turn)?;
         let mut groups = true;
-        let is_open = self.unsent.is_none() && self.has_answered(turn);
-        if is_open && (self.resend(turn) | self.replay(turn)) {
+        let is_open = self.unsent.is_none() && self.has_answered();
+        if is_open && (self.resend(turn) | self.replay(cx, turn)) {
             progress = Progress::Some;
         }
         loop {
@@ -65,11 +65,8 @@ impl Driver {
     }
 
     /// Whether CONNACK is out: nothing may come before it.
-    fn has_answered(&mut self, turn: &Turn) -> bool {
-        let is_silent = self.held.is_some() || !turn.answer.is_empty();
-        let Stage::Attached(attached) = &mut self.stage else { return false };
-        attached.answered |= !is_silent;
-        attached.answered
+    fn has_answered(&self) -> bool {
+        matches!(&self.stage, Stage::Attached(attached) if attached.answered)
     }
 
     fn begin_page(&mut self, front: RowId, rows_max: u32) {
@@ -184,20 +181,40 @@ impl Driver {
         if !self.connection.is_resending() {
             return false;
         }
-        let before = turn.out.len();
-        let (publishes, given_up) = self.connection.resend(turn.batch.now, TURN_BYTES_MAX, &mut turn.out);
-        turn.batch.counts.redelivered += publishes;
-        for cause in given_up {
-            self.lose(cause, 1, &mut turn.batch);
+        let waits = self.holds(turn);
+        let out = if waits { &mut turn.answer } else { &mut turn.out };
+        let all = self.connection.resend(turn.batch.now, TURN_BYTES_MAX, out);
+        let any = !all.is_empty();
+        for resent in all {
+            match resent {
+                Resent::Publish(packet_id, delivery) => {
+                    turn.batch.counts.redelivered += 1;
+                    turn.answer_has_publish |= waits;
+                    // Said again: the store may have lost it, which the last connection may have ended with.
+                    if delivery.qos == QoS::ExactlyOnce && delivery.row.is_stored() {
+                        let (owner, from) = (self.owner(), owner_of(&delivery, self.owner()));
+                        turn.promise(Change::Sent { owner, row: delivery.row, packet_id: packet_id.get(), from });
+                    }
+                }
+                Resent::Release(row) if row.is_stored() => {
+                    turn.promise(Change::Handed { owner: self.owner(), row });
+                }
+                Resent::Release(_) => {}
+                Resent::GivenUp(cause, kept) => {
+                    self.lose(cause, 1, &mut turn.batch);
+                    self.end_row(kept, turn);
+                }
+            }
         }
-        turn.out.len() > before
+        any
     }
 
     /// Sends retained messages for the subscriptions that still wait for some, the oldest first; true when there may be
     /// more to do.
-    fn replay(&mut self, turn: &mut Turn) -> bool {
+    fn replay(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         let mut any = false;
-        if !self.connection.has_retained() {
+        let waits = self.connection.session().is_some_and(|session| !session.replays.is_empty());
+        if !waits || !self.connection.has_retained() || self.place.shared.keeper.poll_ready(cx).is_pending() {
             return any;
         }
         for _ in 0..REPLAY_PAGES_MAX {
@@ -218,16 +235,20 @@ impl Driver {
         };
         let Some(room) = session.replays.front().map(room).filter(|room| *room > 0) else { return false };
         let Some(mut replay) = session.replays.pop_front() else { return false };
-        if let PageEnd::ResumeAfter(topic) = self.replay_page(&replay, room, turn) {
-            replay.after = Some(topic.into());
-            if let Some(session) = self.connection.session_mut() {
-                session.replays.push_front(replay);
-            }
+        match self.replay_page(&replay, room, turn) {
+            Some(PageEnd::Done) => return true,
+            Some(PageEnd::ResumeAfter(topic)) => replay.after = Some(topic.into()),
+            // The store takes it later.
+            None => {}
+        }
+        if let Some(session) = self.connection.session_mut() {
+            session.replays.push_front(replay);
         }
         true
     }
 
-    fn replay_page(&mut self, replay: &Replay, room: usize, turn: &mut Turn) -> PageEnd {
+    /// `None`: nothing has been sent, the store is busy.
+    fn replay_page(&mut self, replay: &Replay, room: usize, turn: &mut Turn) -> Option<PageEnd> {
         let mut messages = Vec::new();
         let after = replay.after.as_deref();
         let end = self.place.shared.router.retained_page(
@@ -238,35 +259,34 @@ impl Driver {
             turn.batch.now,
             |message| messages.push(message.clone()),
         );
-        for message in messages {
+        let is_own = |message: &Message| replay.options.no_local && self.is_own(message);
+        let (own, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_own);
+        let mut deliveries: Vec<_> = others.into_iter().map(|message| retained_delivery(message, replay)).collect();
+        if let Stage::Attached(attached) = &self.stage
+            && attached.mailbox.is_stored()
+        {
+            let keeper = &self.place.shared.keeper;
+            keeper.append_replay(attached.mailbox.owner(), replay, &end, &mut deliveries).ok()?;
+        }
+        turn.batch.counts.matched += own.len() as u64;
+        self.lose(DropCause::NoLocal, own.len() as u64, &mut turn.batch);
+        for delivery in deliveries {
             turn.batch.counts.matched += 1;
-            if replay.options.no_local && self.is_own(&message) {
-                self.lose(DropCause::NoLocal, 1, &mut turn.batch);
-                continue;
-            }
             turn.batch.counts.retained_sent += 1;
-            let qos = replay.options.qos.min(message.qos()); // [MQTT-3.8.4-8]
-            let subscription_ids = replay.subscription_ids.clone();
-            let row = self.store_replayed(&message, qos, &subscription_ids);
-            self.send(Delivery { message, qos, retain: true, subscription_ids, group: None, row }, turn);
+            self.send(delivery, turn);
         }
-        end
-    }
-
-    /// A retained message is a message like others once it is on its way.
-    fn store_replayed(&self, message: &Message, qos: QoS, subscription_ids: &SubscriptionIds) -> RowId {
-        match &self.stage {
-            Stage::Attached(attached) if qos != QoS::AtMostOnce && attached.mailbox.is_stored() => {
-                let (owner, subscription_ids) = (attached.mailbox.owner(), subscription_ids.clone());
-                self.place.shared.keeper.append_copy(message, StoredCopy { owner, qos, retain: true, subscription_ids })
-            }
-            _ => RowId::NONE,
-        }
+        Some(end)
     }
 
     fn is_own(&self, message: &Message) -> bool {
         matches!(&self.stage, Stage::Attached(attached) if attached.mailbox.publisher() == message.publisher())
     }
+}
+
+fn retained_delivery(message: Message, replay: &Replay) -> Delivery {
+    let qos = replay.options.qos.min(message.qos()); // [MQTT-3.8.4-8]
+    let subscription_ids = replay.subscription_ids.clone();
+    Delivery { message, qos, retain: true, subscription_ids, group: None, row: RowId::NONE }
 }
 
 fn count_sent(qos: QoS, payload: u64, turn: &mut Turn) {

@@ -41,17 +41,13 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 impl Driver {
     /// Ends the connection: the session is let go now, what is to be said has a little time.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, end: End, turn: &mut Turn) -> Progress {
-        self.settle_last(turn);
-        if let End::Closed(violation) = &end {
-            self.connection.close(violation, &mut turn.out);
-        }
+        self.settle_last(&end, turn);
         let mailbox = self.release(&end, turn);
         let until = turn.batch.now.after(LINGER);
         let lingering = Lingering { until, bytes_left: LINGER_BYTES_MAX, has_spoken: false, mailbox };
         self.stage = Stage::Lingering(Box::new(lingering));
         // Acknowledgements of what came before a DISCONNECT are due as well.
-        let speaks = matches!(end, End::Closed(_) | End::Disconnected(_) | End::Broken(_));
-        let is_writable = speaks && self.flush_turn(cx, turn).is_ok();
+        let is_writable = end.speaks() && self.flush_turn(cx, turn).is_ok();
         if !is_writable && !self.stream.says_farewell() {
             self.finish(turn);
         }
@@ -85,13 +81,16 @@ impl Driver {
     }
 
     fn poll_last_words(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<Result<(), End>> {
+        self.poll_held(cx, turn)?;
         self.flush_turn(cx, turn)?;
         let is_stopping = self.place.shared.is_stopping();
         let Stage::Lingering(lingering) = &mut self.stage else { return Poll::Ready(Ok(())) };
-        if let Some(unsent) = &self.unsent {
-            if is_stopping {
-                lingering.until = lingering.until.max(unsent.since.after(LINGER));
-            }
+        if let Some(unsent) = &self.unsent
+            && is_stopping
+        {
+            lingering.until = lingering.until.max(unsent.since.after(LINGER));
+        }
+        if self.unsent.is_some() || self.held.is_some() {
             return Poll::Pending;
         }
         if !lingering.has_spoken {
@@ -124,6 +123,7 @@ impl Driver {
     }
 
     fn finish(&mut self, turn: &mut Turn) {
+        self.drop_held(turn);
         self.count_lost_qos0(turn);
         self.stage = Stage::Done;
     }

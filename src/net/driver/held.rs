@@ -6,12 +6,12 @@
 //! Answers of one connection leave in the order they were made, so one that promises nothing waits behind one that does.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::message::DropCause;
-use crate::packet::ReasonCode;
+use crate::packet::{PacketId, ReasonCode};
 use crate::protocol::{Output, Violation};
 use crate::store::Ticket;
 
@@ -29,12 +29,24 @@ struct Answers {
     ticket: Ticket,
     out: Output,
     has_publish: bool,
+    /// QoS 2 messages whose PUBREC is among them, and when each is safe.
+    received: Vec<(PacketId, Ticket)>,
 }
 
 impl Driver {
-    /// Whether answers must be kept apart until it is known when they may leave.
-    pub(super) fn holds(&self) -> bool {
-        self.held.is_some() || matches!(&self.stage, Stage::Attached(attached) if attached.mailbox.is_stored())
+    /// Whether answers must be kept apart until it is known when they may leave: those that promise something, and those
+    /// behind them.
+    pub(super) fn holds(&self, turn: &Turn) -> bool {
+        let is_behind = self.held.is_some() || turn.ticket.is_some() || !turn.answer.is_empty();
+        is_behind || matches!(&self.stage, Stage::Attached(attached) if attached.mailbox.is_stored())
+    }
+
+    /// Where the answer to a ping goes, which waits for nothing but CONNACK.
+    pub(super) fn pong<'a>(&self, turn: &'a mut Turn) -> &'a mut Output {
+        match &self.stage {
+            Stage::Attached(attached) if attached.answered => &mut turn.pongs,
+            _ => &mut turn.answer,
+        }
     }
 
     /// Whether a PUBLISH waits: others must wait behind it.
@@ -50,16 +62,17 @@ impl Driver {
     /// At the end of a turn: what it promised, and what it answered, go out or wait.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
         let appended = turn.append_changes(&self.place.shared.keeper);
-        if turn.answer.is_empty() {
-            return Ok(());
+        if !turn.answer.is_empty() {
+            if let Err(what) = appended {
+                self.drop_answer(turn);
+                return Err(lost(&what));
+            }
+            let ticket = turn.ticket.take();
+            self.hold(ticket, turn);
+            self.poll_held(cx, turn)?;
         }
-        if let Err(what) = appended {
-            turn.answer.clear();
-            return Err(lost(&what));
-        }
-        let ticket = turn.ticket.take();
-        self.hold(ticket, turn);
-        self.poll_held(cx, turn).map(drop)
+        turn.out.append(&mut turn.pongs);
+        Ok(())
     }
 
     fn hold(&mut self, ticket: Option<Ticket>, turn: &mut Turn) {
@@ -72,24 +85,66 @@ impl Driver {
                 let out = turn.answer.split_off();
                 held.bytes += out.len();
                 held.publishes += usize::from(turn.answer_has_publish);
-                held.queue.push_back(Answers { ticket, out, has_publish: turn.answer_has_publish });
+                let received = std::mem::take(&mut turn.received);
+                held.queue.push_back(Answers { ticket, out, has_publish: turn.answer_has_publish, received });
             }
         }
         turn.answer_has_publish = false;
+        turn.received.clear();
     }
 
-    /// The connection ends: what it was still to be told goes out if nothing has to be waited for.
-    pub(super) fn settle_last(&mut self, turn: &mut Turn) {
+    /// The connection ends: what it was still to be told, and why it ends, goes out when it is safe.
+    pub(super) fn settle_last(&mut self, end: &End, turn: &mut Turn) {
         let appended = turn.append_changes(&self.place.shared.keeper);
-        let is_safe = appended.is_ok() && turn.ticket.is_none() && self.held.is_none();
-        if is_safe {
-            turn.out.append(&mut turn.answer);
+        turn.out.append(&mut turn.pongs);
+        if !end.speaks() {
+            self.drop_held(turn);
         }
-        // QoS 0 messages behind what waited have not reached the kernel either.
-        let held = self.held.take().into_iter().flat_map(|held| held.queue).map(|answers| answers.out.qos0_messages);
-        let lost = turn.answer.qos0_messages + held.sum::<u64>();
-        turn.answer.clear();
+        if !end.speaks() || appended.is_err() {
+            self.drop_answer(turn);
+        }
+        if let End::Closed(violation) = end {
+            let is_silent = self.held.is_none() && turn.answer.is_empty();
+            match &mut self.stage {
+                Stage::Attached(attached) if !attached.answered && is_silent => {
+                    // The client never learns that it had a session here.
+                    attached.delete |= attached.is_new;
+                    self.connection.refuse(violation, &mut turn.answer);
+                }
+                _ => self.connection.close(violation, &mut turn.answer),
+            }
+        }
+        let ticket = turn.ticket.take();
+        if !turn.answer.is_empty() {
+            self.hold(ticket, turn);
+        }
+    }
+
+    /// The answers of this turn are not given.
+    fn drop_answer(&mut self, turn: &mut Turn) {
+        let lost = std::mem::take(&mut turn.answer.qos0_messages);
         self.lose(DropCause::ConnectionLost, lost, &mut turn.batch);
+        turn.answer.clear();
+        turn.answer_has_publish = false;
+        turn.received.clear();
+    }
+
+    /// Those that wait are not given either.
+    pub(super) fn drop_held(&mut self, turn: &mut Turn) {
+        let held = self.held.take().into_iter().flat_map(|held| held.queue);
+        let lost = held.map(|answers| answers.out.qos0_messages).sum();
+        self.lose(DropCause::ConnectionLost, lost, &mut turn.batch);
+    }
+
+    /// Messages that the store has lost were not received: they are new when they are sent again.
+    fn forget_lost(&mut self) {
+        let keeper = &self.place.shared.keeper;
+        let received = self.held.iter().flat_map(|held| &held.queue).flat_map(|answers| &answers.received);
+        for (packet_id, ticket) in received {
+            if let Poll::Ready(Err(_)) = keeper.poll_safe(*ticket, Waker::noop()) {
+                self.connection.forget_received(*packet_id);
+            }
+        }
     }
 
     /// Lets out what has become safe; ends the connection when the store has lost it.
@@ -102,7 +157,11 @@ impl Driver {
             };
             match self.place.shared.keeper.poll_safe(ticket, cx.waker()) {
                 Poll::Pending => break,
-                Poll::Ready(Err(what)) => return Err(lost(&what.to_string())),
+                Poll::Ready(Err(what)) => {
+                    self.forget_lost();
+                    self.drop_held(turn);
+                    return Err(lost(&what.to_string()));
+                }
                 Poll::Ready(Ok(())) => {}
             }
             if let Some(mut answers) = held.queue.pop_front() {
@@ -110,6 +169,10 @@ impl Driver {
                 held.publishes -= usize::from(answers.has_publish);
                 turn.out.append(&mut answers.out);
                 progress = Progress::Some;
+                // The first of them is CONNACK.
+                if let Stage::Attached(attached) = &mut self.stage {
+                    attached.answered = true;
+                }
             }
         }
         Ok(progress)

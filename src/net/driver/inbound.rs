@@ -12,9 +12,9 @@ use crate::auth::Subscribing;
 use crate::message::{DropCause, Message, OwnerId};
 use crate::packet::{Decoded, Packet, PacketType, QoS, ReasonCode};
 use crate::protocol::{Action, Kept, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
-use crate::router::{Batch, Outcome};
+use crate::router::{Batch, Outcome, Refused, Router};
 use crate::store::Change;
-use crate::topic::ParsedFilter;
+use crate::topic::{PageEnd, ParsedFilter};
 
 /// Copies that one turn gives to subscribers before they, and everybody else, get to run: a wide fan-out must not fill
 /// queues that their owners had no chance to empty.
@@ -22,6 +22,13 @@ pub(super) const TURN_COPIES_MAX: u64 = 16 * 1024;
 
 /// With so much waiting for the socket, nothing is read any more: even answers to pings would pile up.
 const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Whether a packet is dealt with.
+enum Taken {
+    Now,
+    /// The store is busy: nothing has happened, and the packet comes again when it no longer is.
+    Later,
+}
 
 impl Driver {
     /// The broker itself has stopped reading: the client does not take what it is sent.
@@ -99,15 +106,28 @@ impl Driver {
             match self.connection.decoder().decode(rest) {
                 Ok(Decoded::Incomplete { .. }) => break,
                 Ok(Decoded::Packet { packet, len }) => {
-                    rest = &rest[len..];
-                    turn.batch.counts.packets_received += 1;
+                    let publish = match &packet {
+                        Packet::Publish(publish) => Some((publish.qos, publish.payload.len())),
+                        _ => None,
+                    };
                     // Its answer is in the output before the next is looked at:
                     // [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4]
-                    self.handle_packet(packet, turn)?;
+                    let taken = self.handle_packet(packet, turn);
+                    if let Ok(Taken::Later) = taken {
+                        self.store_busy = true;
+                        break;
+                    }
+                    rest = &rest[len..];
+                    turn.batch.counts.packets_received += 1;
+                    if let Some((qos, payload_len)) = publish {
+                        count_received(qos, payload_len, &mut turn.batch);
+                    }
+                    taken?;
                 }
                 Err(error) => {
                     turn.batch.counts.protocol_errors += 1;
-                    return Err(End::Closed(self.connection.close_on_decode_error(&error, &mut turn.out)));
+                    let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
+                    return Err(End::Closed(self.connection.close_on_decode_error(&error, out)));
                 }
             }
             if let Stage::Authenticating(_) = self.stage {
@@ -122,21 +142,30 @@ impl Driver {
     fn must_wait(&self, rest: &[u8], turn: &Turn) -> bool {
         let is_publish = rest[0] >> 4 == PacketType::Publish as u8;
         // ... and acknowledgements are bounded too, those of this turn and those that wait for the store.
-        let answers = self.unsent_bytes() + self.held_bytes() + turn.out.len() + turn.answer.len();
+        let waiting = self.unsent_bytes() + self.held_bytes();
+        let answers = waiting + turn.out.len() + turn.answer.len() + turn.pongs.len();
         (is_publish && (self.unsent.is_some() || self.store_busy)) || answers >= UNSENT_BYTES_MAX
     }
 
-    fn handle_packet(&mut self, packet: Packet<'_>, turn: &mut Turn) -> Result<(), End> {
-        match &packet {
-            Packet::Publish(publish) => count_received(publish.qos, publish.payload.len(), &mut turn.batch),
-            Packet::Connect(_) => turn.batch.counts.connects_received += 1,
-            _ => {}
-        }
-        let out = if self.holds() { &mut turn.answer } else { &mut turn.out };
-        let action = self.connection.handle_packet(turn.batch.now, packet, out);
+    fn handle_packet(&mut self, packet: Packet<'_>, turn: &mut Turn) -> Result<Taken, End> {
+        turn.batch.counts.connects_received += u64::from(matches!(packet, Packet::Connect(_)));
+        let now = turn.batch.now;
+        let out = match packet {
+            Packet::PingReq => self.pong(turn),
+            _ if self.holds(turn) => &mut turn.answer,
+            _ => &mut turn.out,
+        };
+        let action = self.connection.handle_packet(now, packet, out);
         match action.map_err(|violation| protocol_error(violation, turn))? {
-            Action::None => Ok(()),
             Action::Publish { message, reply } => self.publish(&message, reply, turn),
+            action => self.carry_out(action, turn).map(|()| Taken::Now),
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, turn: &mut Turn) -> Result<(), End> {
+        match action {
+            // The one that may have to wait.
+            Action::None | Action::Publish { .. } => Ok(()),
             Action::Completed(qos, kept) => {
                 self.end_row(kept, turn);
                 match qos {
@@ -171,17 +200,19 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Result<(), End> {
-        let routed = self.route(message, reply, turn);
-        let out = if self.holds() || turn.ticket.is_some() { &mut turn.answer } else { &mut turn.out };
-        self.connection.on_routed(reply, routed, out).map_err(End::Closed)
+    fn publish(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Result<Taken, End> {
+        let Some(routed) = self.route(message, reply, turn) else { return Ok(Taken::Later) };
+        let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
+        self.connection.on_routed(reply, routed, out).map_err(End::Closed)?;
+        Ok(Taken::Now)
     }
 
-    fn route(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Routed {
-        let Stage::Attached(attached) = &self.stage else { return Routed::Accepted };
+    /// `None`: the store takes it later.
+    fn route(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Option<Routed> {
+        let Stage::Attached(attached) = &self.stage else { return Some(Routed::Accepted) };
         if !self.place.listener.access.load().may_publish(&attached.identity, message) {
             turn.batch.counts.not_authorised += 1;
-            return Routed::NotAuthorized;
+            return Some(Routed::NotAuthorized);
         }
         let is_remembered = reply.qos == QoS::ExactlyOnce && attached.mailbox.is_stored();
         let packet_id = reply.packet_id.filter(|_| is_remembered);
@@ -189,16 +220,16 @@ impl Driver {
         let (outcome, ticket) = self.place.shared.publish(message, received, &mut turn.batch);
         if let Some(ticket) = ticket.filter(|_| reply.packet_id.is_some()) {
             turn.wait_for(ticket);
+            turn.received.extend(packet_id.map(|packet_id| (packet_id, ticket)));
         }
-        match outcome {
+        Some(match outcome {
             Outcome::Routed { matched: 0 } => Routed::NoMatchingSubscribers,
             Outcome::Routed { .. } => Routed::Accepted,
-            Outcome::Refused(crate::router::Refused::QueueFull) => Routed::Refused("a subscriber's queue is full"),
-            Outcome::Refused(crate::router::Refused::RetainedFull) => {
-                Routed::Refused("the limit of retained messages is reached")
-            }
-            Outcome::Refused(crate::router::Refused::Store(why)) => Routed::Refused(why),
-        }
+            Outcome::Refused(Refused::QueueFull) => Routed::Refused("a subscriber's queue is full"),
+            Outcome::Refused(Refused::RetainedFull) => Routed::Refused("the limit of retained messages is reached"),
+            Outcome::Refused(Refused::Store(why)) => Routed::Refused(why),
+            Outcome::Refused(Refused::Busy) => return None,
+        })
     }
 
     fn subscribe(&mut self, request: &SubscribeRequest, turn: &mut Turn) -> Result<(), End> {
@@ -210,7 +241,7 @@ impl Driver {
                 None => self.subscribe_one(filter, *options, request, turn),
             })
             .collect();
-        let out = if self.holds() { &mut turn.answer } else { &mut turn.out };
+        let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
         self.connection.on_subscribed(request, &results, out).map_err(End::Closed)
     }
 
@@ -233,18 +264,23 @@ impl Driver {
             Subscribing::Whole => {}
         }
         let is_stored = attached.mailbox.is_stored();
-        if is_stored && self.place.shared.keeper.takes_more().is_err() {
-            return SubscribeResult::Refused(ReasonCode::QuotaExceeded);
+        if is_stored && let Err(why) = self.place.shared.keeper.takes_more() {
+            return SubscribeResult::Unkept(why);
         }
         let subscribed = self.place.shared.router.subscribe(&attached.mailbox, parsed, options, request.id);
+        let is_shared = parsed.share.is_some();
+        let replay = self.connection.wants_retained(&options, subscribed.existed, is_shared)
+            && (!is_stored || finds_retained(&self.place.shared.router, filter, subscribed.retained_before, turn));
         if is_stored {
             let owner = attached.mailbox.owner();
             if let Some(group) = subscribed.group {
                 turn.promise(Change::PutGroup { owner: group.into(), filter: filter.into() });
             }
             turn.promise(Change::PutSubscription { owner, filter: filter.into(), options, id: request.id });
+            if replay {
+                turn.promise(Change::PutReplay { owner, filter: filter.into(), after: "".into() });
+            }
         }
-        let replay = self.connection.wants_retained(&options, subscribed.existed, parsed.share.is_some());
         SubscribeResult::Granted { replay_before: replay.then_some(subscribed.retained_before) }
     }
 
@@ -262,7 +298,7 @@ impl Driver {
         for filter in &request.filters {
             self.promise_stored(turn, |owner| Change::DeleteSubscription { owner, filter: filter.clone() });
         }
-        let out = if self.holds() { &mut turn.answer } else { &mut turn.out };
+        let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
         self.connection.on_unsubscribed(request, &existed, out).map_err(End::Closed)
     }
 
@@ -283,9 +319,16 @@ impl Driver {
     }
 
     /// A delivery has come to its end: it need not be kept.
-    fn end_row(&self, kept: Kept, turn: &mut Turn) {
+    pub(super) fn end_row(&self, kept: Kept, turn: &mut Turn) {
         turn.batch.end_row(kept.group.map_or_else(|| self.owner(), OwnerId::from), kept.row);
     }
+}
+
+/// Whether a subscription may have to wait for retained messages: few have, and others need not be stored as waiting.
+fn finds_retained(router: &Router, filter: &str, before: u64, turn: &Turn) -> bool {
+    let mut found = false;
+    let end = router.retained_page(filter, None, 1, before, turn.batch.now, |_| found = true);
+    found || end != PageEnd::Done
 }
 
 fn unreadable(error: &io::Error, turn: &mut Turn) -> End {

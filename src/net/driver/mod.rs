@@ -94,6 +94,13 @@ pub(super) enum End {
     Superseded,
 }
 
+impl End {
+    /// Whether the client hears what is still to be said.
+    fn speaks(&self) -> bool {
+        matches!(self, End::Closed(_) | End::Disconnected(_) | End::Broken(_))
+    }
+}
+
 /// What a turn, or a part of it, came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
@@ -207,11 +214,12 @@ impl Drop for Driver {
     /// A session that nobody has let go (the runtime is being dropped, or a panic) is parked, never lost.
     fn drop(&mut self) {
         let has_session = matches!(self.stage, Stage::Attached(_) | Stage::Claiming(_));
-        if !has_session && self.unsent.is_none() {
+        if !has_session && self.unsent.is_none() && self.held.is_none() {
             return;
         }
         let mut turn = Turn::default();
         turn.begin(self.place.shared.clock.now());
+        self.drop_held(&mut turn);
         if has_session {
             self.release(&End::Lost("the connection's task ended".into()), &mut turn);
         } else {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use crate::message::{BrokerTime, Delivery};
 use crate::net::context::Shared;
 use crate::net::keeper::Keeper;
+use crate::packet::PacketId;
 use crate::protocol::Output;
 use crate::router::Batch;
 use crate::store::{Change, Ticket};
@@ -22,8 +23,12 @@ pub(super) struct Turn {
     pub(super) deliveries: VecDeque<Delivery>,
     /// Answers that may have to wait until what they promise is safe.
     pub(super) answer: Output,
-    /// There is a PUBLISH among them.
+    /// Answers to pings: they tell that the connection lives, not that the disk does, and wait for no promise.
+    pub(super) pongs: Output,
+    /// There is a PUBLISH among the answers.
     pub(super) answer_has_publish: bool,
+    /// QoS 2 messages whose PUBREC is among them, and when each is safe.
+    pub(super) received: Vec<(PacketId, Ticket)>,
     /// When that is; `None` while nothing was promised.
     pub(super) ticket: Option<Ticket>,
     /// What is to be stored of this turn.
@@ -40,7 +45,9 @@ impl Default for Turn {
             batch: Batch::default(),
             deliveries: VecDeque::new(),
             answer: Output::default(),
+            pongs: Output::default(),
             answer_has_publish: false,
+            received: Vec::new(),
             ticket: None,
             changes: Vec::new(),
             promised: false,
@@ -79,9 +86,7 @@ impl Turn {
 
     /// The answers of this turn wait for `ticket` at least.
     pub(super) fn wait_for(&mut self, ticket: Ticket) {
-        let waiting = self.ticket.get_or_insert(ticket);
-        waiting.record = waiting.record.max(ticket.record);
-        waiting.durability = waiting.durability.max(ticket.durability);
+        self.ticket = Some(self.ticket.map_or(ticket, |before| before.and(ticket)));
     }
 
     /// Gives the store what this turn has changed. Fails when an answer promised what the store did not take.
@@ -110,6 +115,8 @@ impl Turn {
         let _ = self.append_changes(&shared.keeper);
         self.answer.clear();
         self.answer_has_publish = false;
+        self.received.clear();
+        self.pongs.clear();
         self.answer.shrink(OUTPUT_BYTES_KEPT);
         self.ticket = None;
         self.out.clear();

@@ -261,7 +261,7 @@ fn the_bytes_of_one_resend_are_bounded() {
     }
     let mut script = script.reconnected(settings(), lasting);
     let mut out = Output::default();
-    assert_eq!(script.connection.resend(script.now, 1, &mut out).0, 1);
+    assert_eq!(script.connection.resend(script.now, 1, &mut out).len(), 1);
     assert!(script.connection.is_resending());
     assert_eq!(script.connection.window_free(), 0, "nothing new before the rest");
     script.check_resend(&["PUBLISH dup q1 #2 a 'x'", "PUBLISH dup q1 #3 a 'x'"]);

@@ -228,7 +228,13 @@ impl Script {
     /// What was in flight before the reconnect goes out again; returns why the rest was given up.
     #[track_caller]
     pub fn check_resend(&mut self, expected: &[&str]) -> Vec<DropCause> {
-        let (publishes, given_up) = self.connection.resend(self.now, usize::MAX, &mut self.out);
+        let resent = self.connection.resend(self.now, usize::MAX, &mut self.out);
+        let publishes = resent.iter().filter(|resent| matches!(resent, Resent::Publish(..))).count() as u64;
+        let given_up = resent.into_iter().filter_map(|resent| match resent {
+            Resent::GivenUp(cause, _) => Some(cause),
+            _ => None,
+        });
+        let given_up: Vec<_> = given_up.collect();
         let lines = self.sent();
         assert_eq!(lines.iter().filter(|line| line.starts_with("PUBLISH")).count() as u64, publishes);
         assert_eq!(lines, expected);

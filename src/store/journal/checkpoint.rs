@@ -114,6 +114,9 @@ fn checksum(store: u64, number: u64, from: usize, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&place), bytes)
 }
 
+/// Beside a subscription's options: it waits for retained messages.
+const HAS_REPLAY: u8 = 0x80;
+
 fn put_position(buf: &mut Vec<u8>, at: Position) {
     put_numbers(buf, [at.segment, at.offset]);
 }
@@ -125,8 +128,9 @@ fn put_owner(buf: &mut Vec<u8>, owner: OwnerId, state: &Owner) {
     put_number(buf, state.subscriptions.len() as u64);
     for subscription in &state.subscriptions {
         put_str(buf, &subscription.filter);
-        buf.push(subscription.options);
+        buf.push(subscription.options | if subscription.replay.is_some() { HAS_REPLAY } else { 0 });
         put_number(buf, subscription.id.map_or(0, |id| id.get().into()));
+        subscription.replay.iter().for_each(|after| put_str(buf, after));
     }
     put_number(buf, state.received.len() as u64);
     state.received.iter().for_each(|id| put_number(buf, u64::from(*id)));
@@ -233,7 +237,9 @@ impl Loading {
         };
         for _ in 0..reader.size()? {
             let (filter, options) = (reader.str()?.into(), reader.byte()?);
-            state.subscriptions.push(Subscription { filter, options, id: NonZeroU32::new(reader.number_u32()?) });
+            let id = NonZeroU32::new(reader.number_u32()?);
+            let replay = if options & HAS_REPLAY == 0 { None } else { Some(reader.str()?.into()) };
+            state.subscriptions.push(Subscription { filter, options: options & !HAS_REPLAY, id, replay });
         }
         for _ in 0..reader.size()? {
             state.received.push(reader.number_u16()?);

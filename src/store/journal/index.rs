@@ -73,6 +73,8 @@ pub(super) struct Subscription {
     pub filter: Box<str>,
     pub id: Option<NonZeroU32>,
     pub options: u8,
+    /// Behind which topic it waits for retained messages, if it does.
+    pub replay: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -183,6 +185,10 @@ impl Index {
                 self.with(*owner, |state| state.subscribe(filter, options_to_byte(*options), *id));
             }
             Record::DeleteSubscription { owner, filter } => self.with(*owner, |state| state.unsubscribe(filter)),
+            Record::PutReplay { owner, filter, after } => {
+                self.with(*owner, |state| state.set_replay(filter, Some((*after).into())));
+            }
+            Record::DeleteReplay { owner, filter } => self.with(*owner, |state| state.set_replay(filter, None)),
             Record::Message(message) => self.store(row, base, message, page_rows),
             Record::DeleteRetained { topic, up_to } => {
                 if self.retained.get(*topic).is_some_and(|found| found.row <= *up_to) {
@@ -406,10 +412,19 @@ impl Index {
 
 impl Owner {
     fn subscribe(&mut self, filter: &str, options: u8, id: Option<NonZeroU32>) {
-        let subscription = Subscription { filter: filter.into(), id, options };
+        let mut subscription = Subscription { filter: filter.into(), id, options, replay: None };
         match self.subscriptions.binary_search_by(|known| (*known.filter).cmp(filter)) {
-            Ok(at) => self.subscriptions[at] = subscription,
+            Ok(at) => {
+                subscription.replay = self.subscriptions[at].replay.take();
+                self.subscriptions[at] = subscription;
+            }
             Err(at) => self.subscriptions.insert(at, subscription),
+        }
+    }
+
+    fn set_replay(&mut self, filter: &str, replay: Option<Box<str>>) {
+        if let Ok(at) = self.subscriptions.binary_search_by(|known| (*known.filter).cmp(filter)) {
+            self.subscriptions[at].replay = replay;
         }
     }
 

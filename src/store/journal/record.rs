@@ -31,6 +31,8 @@ const SENT: u8 = 10;
 const HANDED: u8 = 11;
 const DONE: u8 = 12;
 const TIME: u8 = 13;
+const PUT_REPLAY: u8 = 14;
+const DELETE_REPLAY: u8 = 15;
 /// From here on without a number.
 const PAGE: u8 = 32;
 const MOVED: u8 = 33;
@@ -62,6 +64,15 @@ pub(super) enum Record<'a> {
         id: Option<NonZeroU32>,
     },
     DeleteSubscription {
+        owner: OwnerId,
+        filter: &'a str,
+    },
+    PutReplay {
+        owner: OwnerId,
+        filter: &'a str,
+        after: &'a str,
+    },
+    DeleteReplay {
         owner: OwnerId,
         filter: &'a str,
     },
@@ -313,6 +324,8 @@ fn decode(body: &[u8], at: usize, record_len: usize) -> Result<Record<'_>, Malfo
             id: NonZeroU32::new(reader.number_u32()?),
         },
         DELETE_SUBSCRIPTION => Record::DeleteSubscription { owner, filter: reader.str()? },
+        PUT_REPLAY => Record::PutReplay { owner, filter: reader.str()?, after: reader.str()? },
+        DELETE_REPLAY => Record::DeleteReplay { owner, filter: reader.str()? },
         RECEIVED => Record::Received { owner, packet_id: reader.number_u16()? },
         RELEASED => Record::Released { owner, packet_id: reader.number_u16()? },
         SENT => Record::Sent {
@@ -369,21 +382,19 @@ pub(super) fn put_change(buf: &mut Vec<u8>, change: &Change) {
             buf.push(PUT_SESSION);
             put_session(buf, record);
         }
-        Change::PutGroup { owner, filter } => {
-            put_owner(buf, PUT_GROUP, *owner);
-            put_str(buf, filter);
-        }
+        Change::PutGroup { owner, filter } => put_filter(buf, PUT_GROUP, *owner, filter),
         Change::DeleteOwner(owner) => put_owner(buf, DELETE_OWNER, *owner),
         Change::PutSubscription { owner, filter, options, id } => {
-            put_owner(buf, PUT_SUBSCRIPTION, *owner);
-            put_str(buf, filter);
+            put_filter(buf, PUT_SUBSCRIPTION, *owner, filter);
             buf.push(options_to_byte(*options));
             put_number(buf, id.map_or(0, |id| u64::from(id.get())));
         }
-        Change::DeleteSubscription { owner, filter } => {
-            put_owner(buf, DELETE_SUBSCRIPTION, *owner);
-            put_str(buf, filter);
+        Change::DeleteSubscription { owner, filter } => put_filter(buf, DELETE_SUBSCRIPTION, *owner, filter),
+        Change::PutReplay { owner, filter, after } => {
+            put_filter(buf, PUT_REPLAY, *owner, filter);
+            put_str(buf, after);
         }
+        Change::DeleteReplay { owner, filter } => put_filter(buf, DELETE_REPLAY, *owner, filter),
         Change::Message(stored) => {
             buf.push(MESSAGE);
             put_part(buf, &stored.message, stored.retained, stored.received.is_some());
@@ -426,7 +437,8 @@ pub(super) fn put_change(buf: &mut Vec<u8>, change: &Change) {
     });
 }
 
-/// Whether a change frees space, or takes none that counts: it is taken when the store is full.
+/// Whether a change frees space, or takes none that counts: it is taken when the store is full. Sessions that are there
+/// are among them: the broker makes no new ones then, and these must get at what waits for them.
 pub(super) fn frees(change: &Change) -> bool {
     match change {
         Change::DeleteOwner(_)
@@ -435,13 +447,14 @@ pub(super) fn frees(change: &Change) -> bool {
         | Change::Released { .. }
         | Change::Handed { .. }
         | Change::Done { .. }
+        | Change::PutSession(_)
+        | Change::PutReplay { .. }
+        | Change::DeleteReplay { .. }
+        | Change::Sent { .. }
         | Change::Time(_) => true,
-        Change::PutSession(_)
-        | Change::PutGroup { .. }
-        | Change::PutSubscription { .. }
-        | Change::Message(_)
-        | Change::Received { .. }
-        | Change::Sent { .. } => false,
+        Change::PutGroup { .. } | Change::PutSubscription { .. } | Change::Message(_) | Change::Received { .. } => {
+            false
+        }
     }
 }
 
@@ -471,6 +484,11 @@ pub(super) fn put_moved(buf: &mut Vec<u8>, row: RowId, part: &Part<'_>, retained
 fn put_owner(buf: &mut Vec<u8>, kind: u8, owner: OwnerId) {
     buf.push(kind);
     put_number(buf, owner.0);
+}
+
+fn put_filter(buf: &mut Vec<u8>, kind: u8, owner: OwnerId, filter: &str) {
+    put_owner(buf, kind, owner);
+    put_str(buf, filter);
 }
 
 fn put_part(buf: &mut Vec<u8>, message: &Message, retained: bool, received: bool) {

@@ -286,6 +286,7 @@ pub(super) fn affected_records(index: &Index, records: &[u8]) -> String {
             }
             Record::PutSession { owner, .. } | Record::DeleteOwner(owner) => owner,
             Record::PutSubscription { owner, .. } | Record::DeleteSubscription { owner, .. } => owner,
+            Record::PutReplay { owner, .. } | Record::DeleteReplay { owner, .. } => owner,
             Record::Sent { owner, .. } | Record::Handed { owner, .. } | Record::Done { owner, .. } => owner,
             _ => continue,
         };
@@ -345,10 +346,12 @@ fn read_session(
         let options = super::codec::options_from_byte(subscription.options).map_err(|_| unreadable())?;
         subscriptions.push((subscription.filter.clone(), options, subscription.id));
     }
+    let replays = state.subscriptions.iter();
+    let replays = replays.filter_map(|known| Some((known.filter.clone(), known.replay.clone()?))).collect();
     let mut sent = Vec::with_capacity(state.sent.len());
     for entry in &state.sent {
         let row = entry.copy.as_ref().map(|found| reader.row(found, entry.from, None)).transpose()?;
         sent.push((entry.row, entry.packet_id, row));
     }
-    Ok(RecoveredSession { record, subscriptions, received: state.received.clone(), sent, waiting })
+    Ok(RecoveredSession { record, subscriptions, replays, received: state.received.clone(), sent, waiting })
 }

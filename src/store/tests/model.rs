@@ -22,6 +22,7 @@ pub(super) struct OwnerView {
     session: Option<String>,
     group: Option<String>,
     subscriptions: BTreeMap<String, String>,
+    replays: BTreeMap<String, String>,
     received: BTreeSet<u16>,
     sent: Vec<(u64, u16, Option<RowView>)>,
     pub waiting: BTreeMap<u64, RowView>,
@@ -92,6 +93,15 @@ impl Model {
             }),
             Change::DeleteSubscription { owner, filter } => self.with(*owner, |view| {
                 view.subscriptions.remove(&**filter);
+                view.replays.remove(&**filter);
+            }),
+            Change::PutReplay { owner, filter, after } => self.with(*owner, |view| {
+                if view.subscriptions.contains_key(&**filter) {
+                    view.replays.insert(filter.to_string(), after.to_string());
+                }
+            }),
+            Change::DeleteReplay { owner, filter } => self.with(*owner, |view| {
+                view.replays.remove(&**filter);
             }),
             Change::Message(stored) => self.store(row, stored),
             Change::DeleteRetained { topic, up_to } => {
@@ -162,6 +172,11 @@ impl Model {
                 group: None,
                 subscriptions: subscriptions
                     .map(|(filter, options, id)| (filter.to_string(), format!("{options:?} {id:?}")))
+                    .collect(),
+                replays: session
+                    .replays
+                    .iter()
+                    .map(|(filter, after)| (filter.to_string(), after.to_string()))
                     .collect(),
                 received: session.received.iter().copied().collect(),
                 sent: session.sent.iter().map(|(row, id, copy)| (row.0, *id, copy.as_ref().map(view))).collect(),
@@ -275,6 +290,8 @@ impl Maker {
                 id: std::num::NonZeroU32::new(self.dice.below(3) as u32),
             },
             5 => Change::DeleteSubscription { owner, filter: self.text("f/").into() },
+            38 => Change::PutReplay { owner, filter: self.text("f/").into(), after: self.text("").into() },
+            39 => Change::DeleteReplay { owner, filter: self.text("f/").into() },
             6 => Change::Received { owner, packet_id: self.dice.below(9) as u16 },
             7 => Change::Released { owner, packet_id: self.dice.below(9) as u16 },
             8 => Change::Time(BrokerTime::from_millis(self.dice.below(100_000) as u64)),

@@ -136,6 +136,16 @@ impl Client {
 
     /// One SUBSCRIBE with several filters; its SUBACK comes next.
     pub async fn subscribe_all(&mut self, filters: &[(&str, SubscribeOptions)]) -> Received {
+        self.send_subscribe_all(filters).await;
+        self.next().await
+    }
+
+    /// SUBSCRIBE, whatever comes next.
+    pub async fn send_subscribe(&mut self, filter: &str, qos: QoS) {
+        self.send_subscribe_all(&[(filter, SubscribeOptions { qos, ..SubscribeOptions::default() })]).await;
+    }
+
+    async fn send_subscribe_all(&mut self, filters: &[(&str, SubscribeOptions)]) {
         let subscribe = Subscribe {
             packet_id: self.next_id(),
             subscription_identifier: None,
@@ -143,10 +153,15 @@ impl Client {
             filters: SubscribeFilters::from_list(filters),
         };
         self.send(&Packet::Subscribe(subscribe)).await;
-        self.next().await
     }
 
     pub async fn unsubscribe(&mut self, filter: &str) -> String {
+        self.send_unsubscribe(filter).await;
+        codes(&self.next().await)
+    }
+
+    /// UNSUBSCRIBE, whatever comes next.
+    pub async fn send_unsubscribe(&mut self, filter: &str) {
         let filters = [filter];
         let unsubscribe = Unsubscribe {
             packet_id: self.next_id(),
@@ -154,7 +169,6 @@ impl Client {
             filters: UnsubscribeFilters::from_list(&filters),
         };
         self.send(&Packet::Unsubscribe(unsubscribe)).await;
-        codes(&self.next().await)
     }
 
     /// Sends a message; gives it an identifier when it needs one and has none.

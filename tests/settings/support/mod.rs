@@ -1,6 +1,7 @@
 //! What the tests share: a broker, its clients, its log.
 
 mod client;
+mod gate;
 mod log;
 mod packets;
 mod received;
@@ -9,15 +10,18 @@ pub mod scram;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use midge::broker::{Broker, StartError};
 use midge::config::Config;
 use midge::message::DropCause;
 use midge::net::clock::Clock;
 use midge::packet::{Connect, ProtocolVersion};
+use midge::store::memory::MemoryStore;
 use tempfile::TempDir;
 
 pub use client::Client;
+pub use gate::Gate;
 pub use log::Log;
 pub use packets::{message, v3, v4, v5, will};
 pub use received::Received;
@@ -26,6 +30,9 @@ pub use received::Received;
 pub struct Midge {
     pub broker: Broker,
     pub clock: Clock,
+    /// Where its state is kept, if it is.
+    pub gate: Arc<Gate>,
+    text: String,
     directory: TempDir,
 }
 
@@ -46,7 +53,34 @@ impl Midge {
         write(directory.path(), files);
         let (config, clock) = (config(directory.path(), text), Clock::manual());
         let broker = Broker::start_with_clock(&config, clock.clone()).await.expect("the broker starts");
-        Midge { broker, clock, directory }
+        Midge { broker, clock, gate: Arc::default(), text: text.to_owned(), directory }
+    }
+
+    /// Starts a broker that keeps its state in a store.
+    pub async fn start_stored(text: &str) -> Midge {
+        Midge::start_over(text, MemoryStore::default()).await
+    }
+
+    /// Starts a broker with what another one has left.
+    pub async fn start_over(text: &str, image: MemoryStore) -> Midge {
+        log::install();
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let recovered = image.recovered();
+        let (config, clock) = (config(directory.path(), text), Clock::manual_from(recovered.time));
+        let gate = Arc::new(Gate::over(image));
+        let store = Arc::clone(&gate);
+        let started = Broker::start_with_store(&config, clock.clone(), store, recovered).await;
+        Midge { broker: started.expect("the broker starts"), clock, gate, text: text.to_owned(), directory }
+    }
+
+    /// The process is killed, and another one started. Connections to the first stay open and are nobody's.
+    pub async fn kill(&self) -> Midge {
+        Midge::start_over(&self.text, self.gate.after_kill()).await
+    }
+
+    /// The power goes, and comes back: only what was safe is there.
+    pub async fn lose_power(&self) -> Midge {
+        Midge::start_over(&self.text, self.gate.after_power_loss()).await
     }
 
     /// Takes over another configuration, and other files.

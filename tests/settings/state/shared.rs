@@ -1,0 +1,176 @@
+//! Shared subscriptions over a crash: what waits for the group, and what a member had.
+
+use midge::packet::{ProtocolVersion, QoS};
+
+use super::{at, back, take};
+use crate::queues::{assert_accounted, lasting};
+use crate::support::{Client, Midge, message, v5};
+
+async fn member(midge: &Midge, client_id: &str, qos: QoS) -> Client {
+    let mut member = midge.join(lasting(client_id)).await;
+    member.subscribe("$share/g/a", qos).await;
+    member
+}
+
+async fn offer(midge: &Midge, qos: QoS, payloads: &[&str]) {
+    let mut writer = midge.join(v5("writer")).await;
+    for payload in payloads {
+        assert_eq!(writer.offer(at(qos, "a", payload)).await, "0x00");
+    }
+}
+
+#[tokio::test]
+async fn messages_that_wait_for_the_group_are_there_after_a_crash_once() {
+    let midge = Midge::start_stored("").await;
+    member(&midge, "one", QoS::ExactlyOnce).await.leave().await;
+    member(&midge, "two", QoS::ExactlyOnce).await.leave().await;
+    offer(&midge, QoS::AtLeastOnce, &["1", "2", "3"]).await;
+    let midge = midge.kill().await;
+    assert_eq!(midge.broker.accounting().recovered, 3);
+    offer(&midge, QoS::AtLeastOnce, &["4"]).await;
+    let mut one = back(&midge, "one").await;
+    assert_eq!(take(&mut one, 4).await, ["1", "2", "3", "4"]);
+    one.ping().await;
+    back(&midge, "two").await.ping().await;
+    assert_eq!(midge.gate.rows(), 0);
+    assert_accounted(&midge);
+}
+
+#[tokio::test]
+async fn what_a_member_had_at_qos_1_comes_back_to_the_group() {
+    let midge = Midge::start_stored("").await;
+    let mut one = member(&midge, "one", QoS::AtLeastOnce).await;
+    offer(&midge, QoS::AtLeastOnce, &["1", "2", "3"]).await;
+    let first = one.expect("PUBLISH q1 a '1'").await;
+    one.acknowledge(&first).await;
+    one.expect("PUBLISH q1 a '2'").await;
+    one.expect("PUBLISH q1 a '3'").await;
+    one.ping().await;
+    member(&midge, "two", QoS::AtLeastOnce).await.leave().await;
+    let midge = midge.kill().await;
+    let mut two = back(&midge, "two").await;
+    assert_eq!(take(&mut two, 2).await, ["2", "3"]);
+    two.ping().await;
+    back(&midge, "one").await.ping().await;
+    assert_eq!(midge.gate.rows(), 0);
+    assert_accounted(&midge);
+}
+
+// [MQTT-4.8.2-5]
+#[tokio::test]
+async fn a_started_qos_2_stays_with_its_member() {
+    let midge = Midge::start_stored("").await;
+    let mut one = member(&midge, "one", QoS::ExactlyOnce).await;
+    offer(&midge, QoS::ExactlyOnce, &["1", "2"]).await;
+    let first = one.expect("PUBLISH q2 a '1'").await.publish().packet_id.expect("an id");
+    let second = one.expect("PUBLISH q2 a '2'").await.publish().packet_id.expect("an id");
+    one.send_pubrec(first).await;
+    one.expect(&format!("PUBREL #{first} 0x00")).await;
+    member(&midge, "two", QoS::ExactlyOnce).await.leave().await;
+    let midge = midge.kill().await;
+    offer(&midge, QoS::ExactlyOnce, &["3"]).await;
+    let mut two = back(&midge, "two").await;
+    assert_eq!(take(&mut two, 1).await, ["3"]);
+    let mut one = back(&midge, "one").await;
+    one.expect(&format!("PUBREL #{first} 0x00")).await;
+    let again = one.expect("PUBLISH q2 dup a '2'").await.publish().packet_id;
+    assert_eq!(again, Some(second));
+    one.send_pubcomp(first).await;
+    one.send_pubrec(second).await;
+    one.expect(&format!("PUBREL #{second} 0x00")).await;
+    one.send_pubcomp(second).await;
+    one.ping().await;
+    assert_accounted(&midge);
+}
+
+#[tokio::test]
+async fn a_group_without_members_is_gone_with_what_waited_for_it() {
+    let midge = Midge::start_stored("").await;
+    member(&midge, "one", QoS::AtLeastOnce).await.leave().await;
+    offer(&midge, QoS::AtLeastOnce, &["1"]).await;
+    let mut one = back(&midge, "one").await;
+    one.next().await;
+    assert_eq!(one.unsubscribe("$share/g/a").await, "0x00");
+    let midge = midge.kill().await;
+    let mut one = back(&midge, "one").await;
+    one.ping().await;
+    assert_eq!(midge.gate.after_kill().recovered().groups.len(), 0);
+    one.subscribe("$share/g/a", QoS::AtLeastOnce).await;
+    offer(&midge, QoS::AtLeastOnce, &["2"]).await;
+    assert_eq!(take(&mut one, 1).await, ["2"]);
+    one.ping().await;
+    assert_accounted(&midge);
+}
+
+#[tokio::test]
+async fn a_group_of_passing_members_stores_nothing() {
+    let midge = Midge::start_stored("").await;
+    let mut one = midge.join(v5("one")).await;
+    one.subscribe("$share/g/a", QoS::AtLeastOnce).await;
+    midge.gate.close();
+    offer(&midge, QoS::AtLeastOnce, &["1"]).await;
+    assert_eq!(take(&mut one, 1).await, ["1"]);
+    one.ping().await;
+    assert_eq!(midge.gate.waiting(), 0);
+    assert_accounted(&midge);
+}
+
+#[tokio::test]
+async fn a_passing_member_of_a_lasting_group_gets_what_is_stored_for_it() {
+    let midge = Midge::start_stored("").await;
+    member(&midge, "lasting", QoS::AtLeastOnce).await.leave().await;
+    offer(&midge, QoS::AtLeastOnce, &["1", "2"]).await;
+    let mut passing = midge.join(v5("passing")).await;
+    passing.subscribe("$share/g/a", QoS::AtLeastOnce).await;
+    let first = passing.expect("PUBLISH q1 a '1'").await;
+    passing.expect("PUBLISH q1 a '2'").await;
+    passing.acknowledge(&first).await;
+    passing.ping().await;
+    let left = midge.kill().await;
+    let mut lasting = back(&left, "lasting").await;
+    assert_eq!(take(&mut lasting, 1).await, ["2"]);
+    lasting.ping().await;
+    assert_accounted(&left);
+    // The same without a crash.
+    passing.vanish().await;
+    let mut lasting = back(&midge, "lasting").await;
+    assert_eq!(take(&mut lasting, 1).await, ["2"]);
+    lasting.ping().await;
+    assert_accounted(&midge);
+}
+
+#[tokio::test]
+async fn a_copy_that_a_passing_member_began_at_qos_2_ends_with_its_session() {
+    let midge = Midge::start_stored("").await;
+    member(&midge, "lasting", QoS::ExactlyOnce).await.leave().await;
+    let mut passing = midge.join(v5("passing")).await;
+    passing.subscribe("$share/g/a", QoS::ExactlyOnce).await;
+    offer(&midge, QoS::ExactlyOnce, &["1"]).await;
+    passing.expect("PUBLISH q2 a '1'").await;
+    // Not moved to another member: [MQTT-4.8.2-5]
+    for midge in [&midge.kill().await, &midge] {
+        let mut lasting = midge.dial(ProtocolVersion::V5).await;
+        lasting.connect(crate::queues::lasting("lasting")).await;
+        lasting.ping().await;
+        assert_accounted(midge);
+    }
+    passing.vanish().await;
+    assert_eq!(midge.gate.rows(), 0);
+    assert_accounted(&midge);
+}
+
+#[tokio::test]
+async fn a_full_group_counts_what_the_store_does_not_keep_either() {
+    let midge = Midge::start_stored("[shared]\nqueue_messages_max = 2\n").await;
+    member(&midge, "one", QoS::AtLeastOnce).await.leave().await;
+    let mut writer = midge.join(v5("writer")).await;
+    for (payload, answer) in [("1", "0x00"), ("2", "0x00"), ("3", "0x97")] {
+        assert_eq!(writer.offer(message("a", payload)).await, answer);
+    }
+    let midge = midge.kill().await;
+    let mut one = back(&midge, "one").await;
+    assert_eq!(take(&mut one, 2).await, ["1", "2"]);
+    one.ping().await;
+    assert_eq!(midge.gate.rows(), 0);
+    assert_accounted(&midge);
+}
