@@ -77,9 +77,8 @@ pub enum AppendError {
     /// Too much waits for the disk for a batch with a [`Change::Message`] to be taken: again after [`Store::poll_ready`].
     #[error("the store is busy")]
     Busy,
-    /// A quota or the free-space watermark; it may pass. What takes no room that counts is taken all the same: ends and
-    /// removals, and the state of sessions that are there ([`Change::PutSession`], [`Change::Sent`]), without which their
-    /// queues could not be emptied.
+    /// A quota or the free-space watermark; it may pass. Only batches with a [`Change::Message`] are answered so, and those
+    /// of a gigabyte.
     #[error("{0}")]
     Full(String),
     /// A write or fsync has failed: nothing more is stored until a restart.

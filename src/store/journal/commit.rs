@@ -32,7 +32,6 @@ struct State {
     lost: Vec<(u64, u64)>,
     lost_why: String,
     health: Health,
-    /// What a full disk or a quota refuses is refused until the writer says otherwise.
     is_closed: bool,
     /// Something is to be done that is no batch.
     is_called: bool,
@@ -51,11 +50,10 @@ pub(super) struct Pending {
 /// What may be answered to a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BatchKind {
-    /// Only what frees space: it is taken when the store is full.
-    Frees,
-    /// Changes of state: they are few, and taken however much waits.
+    /// Changes of state: they are few, and taken however much waits and however full the store is. Who may not come back,
+    /// send and acknowledge cannot empty a queue.
     State,
-    /// It waits when much waits before it.
+    /// It waits when much waits before it, and is refused when the store is full.
     HasMessage,
 }
 
@@ -116,7 +114,7 @@ impl Commit {
         }
         match &state.health {
             Health::Failed(why) => return Err(AppendError::Failed(why.clone())),
-            Health::Full(why) if kind != BatchKind::Frees => return Err(AppendError::Full(why.clone())),
+            Health::Full(why) if kind == BatchKind::HasMessage => return Err(AppendError::Full(why.clone())),
             _ if state.is_closed => return Err(AppendError::Failed("the store is closed".into())),
             _ if bytes.len() > BATCH_BYTES_MAX => {
                 return Err(AppendError::Full("more than a gigabyte at once cannot be stored".into()));
@@ -257,7 +255,7 @@ impl Commit {
         wake(state, woken);
     }
 
-    /// Whether, and why, only what frees space is taken.
+    /// Whether, and why, no messages are taken.
     pub(super) fn set_full(&self, why: Option<String>) {
         let mut state = self.state.lock();
         if !matches!(state.health, Health::Failed(_)) {

@@ -95,7 +95,7 @@ use writer::{Start, Writer};
 /// Sizes and limits. The defaults are right but for the first two, which are the operator's.
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
-    /// All files together; beyond it only what frees space is taken.
+    /// All files together; beyond it no messages are taken.
     pub bytes_max: Option<u64>,
     /// What is to stay free on the file system.
     pub free_bytes_min: u64,
@@ -352,13 +352,8 @@ impl Store for Journal {
 }
 
 fn kind(changes: &[Change]) -> BatchKind {
-    if changes.iter().all(record::frees) {
-        BatchKind::Frees
-    } else if changes.iter().any(|change| matches!(change, Change::Message(_))) {
-        BatchKind::HasMessage
-    } else {
-        BatchKind::State
-    }
+    let has_message = changes.iter().any(|change| matches!(change, Change::Message(_)));
+    if has_message { BatchKind::HasMessage } else { BatchKind::State }
 }
 
 /// What an encoding buffer may keep between batches.

@@ -437,27 +437,6 @@ pub(super) fn put_change(buf: &mut Vec<u8>, change: &Change) {
     });
 }
 
-/// Whether a change frees space, or takes none that counts: it is taken when the store is full. Sessions that are there
-/// are among them: the broker makes no new ones then, and these must get at what waits for them.
-pub(super) fn frees(change: &Change) -> bool {
-    match change {
-        Change::DeleteOwner(_)
-        | Change::DeleteSubscription { .. }
-        | Change::DeleteRetained { .. }
-        | Change::Released { .. }
-        | Change::Handed { .. }
-        | Change::Done { .. }
-        | Change::PutSession(_)
-        | Change::PutReplay { .. }
-        | Change::DeleteReplay { .. }
-        | Change::Sent { .. }
-        | Change::Time(_) => true,
-        Change::PutGroup { .. } | Change::PutSubscription { .. } | Change::Message(_) | Change::Received { .. } => {
-            false
-        }
-    }
-}
-
 /// Appends the record of a page.
 pub(super) fn put_page(buf: &mut Vec<u8>, page: &[u8]) {
     put_record(buf, |buf| {

@@ -146,6 +146,40 @@ fn a_quota_refuses_what_takes_space_and_takes_what_frees_it() {
 }
 
 #[test]
+fn a_full_store_is_emptied_by_a_session_that_comes_back() {
+    let disk = Arc::new(SimDisk::new(1));
+    let journal = inline(&disk, &JournalOptions { bytes_max: Some(20_000), ..tiny() });
+    journal.append(&[session(1)], Durability::Fsync).unwrap();
+    let mut rows = Vec::new();
+    while let Ok(appended) = journal.append(&[message(1, &[7; 500], false)], Durability::Fsync) {
+        rows.push(appended.first);
+        journal.turn(false);
+    }
+    assert!(matches!(journal.status().health, Health::Full(_)));
+    let (owner, packet_id) = (OwnerId(1), 9);
+    let filter = "plant/#".into();
+    let mut batches = vec![
+        vec![session(1)],
+        vec![Change::PutSubscription { owner, filter, options: Default::default(), id: None }],
+        vec![Change::Received { owner, packet_id }, Change::Released { owner, packet_id }],
+    ];
+    for row in rows {
+        batches.push(vec![Change::Sent { owner, row, packet_id, from: owner }]);
+        batches.push(vec![Change::Handed { owner, row }, Change::Done { owner, row }]);
+    }
+    for batch in batches {
+        let mixed = [batch.clone(), vec![message(1, b"", false)]].concat();
+        if matches!(journal.status().health, Health::Full(_)) {
+            assert!(matches!(journal.append(&mixed, Durability::Fsync), Err(AppendError::Full(_))));
+        }
+        let taken = journal.append(&batch, Durability::Fsync).unwrap();
+        journal.turn(false);
+        assert_eq!(journal.poll_safe(taken.ticket, Waker::noop()), Poll::Ready(Ok(())));
+    }
+    assert_eq!(journal.status().rows, 0);
+}
+
+#[test]
 fn a_full_disk_loses_the_batch_and_goes_on_when_there_is_space() {
     let disk = Arc::new(SimDisk::new(1));
     let journal = inline(&disk, &tiny());
