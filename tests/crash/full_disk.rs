@@ -22,7 +22,7 @@ const PAYLOAD_BYTES: usize = 64 * 1024;
 const MESSAGES_MAX: u32 = 2_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the broker may take to free what nobody needs any more.
-const UNTIL_FREED: Duration = Duration::from_secs(60);
+const UNTIL_FREED: Duration = Duration::from_secs(4);
 
 /// A mounted tmpfs; unmounted at the end, however the test ends.
 struct SmallDisk {

@@ -43,6 +43,8 @@ const BYTES_PER_100_LIVE: u64 = 115;
 const LIVE_PERCENT_MAX: u64 = 90;
 /// While queues are emptied, one that is less than half dead will soon be more so.
 const LIVE_PERCENT_MAX_UNSETTLED: u64 = 50;
+/// Of a segment, what must be dead before it ends early: one divided by this.
+const GAIN_PART: u64 = 16;
 
 impl Writer {
     /// Takes one step, if there is something to gain.
@@ -50,7 +52,7 @@ impl Writer {
         if self.compaction.victim.is_none() {
             self.compaction.victim = self.choose_victim();
         }
-        if self.compaction.victim.is_none() && self.is_pressed() && self.current_is_mostly_dead() {
+        if self.compaction.victim.is_none() && self.is_pressed() && self.current_is_worth_it() {
             self.roll()?;
         }
         let Some(at) = self.compaction.victim else { return Ok(()) };
@@ -58,14 +60,11 @@ impl Writer {
     }
 
     fn choose_victim(&self) -> Option<Position> {
-        let index = self.index.read();
-        let current = self.log.end().segment;
-        let dead: u64 = self.dead_segments().iter().filter_map(|segment| self.log.lengths().get(segment)).sum();
-        let bytes = self.log.bytes() - dead;
-        let slack = if self.is_pressed() { 0 } else { self.options.slack_bytes };
-        if bytes <= index.live.total() / 100 * BYTES_PER_100_LIVE + slack {
+        if !self.is_too_much() {
             return None;
         }
+        let index = self.index.read();
+        let current = self.log.end().segment;
         let is_patient = !self.compaction.is_settled && !self.is_pressed();
         let percent_max = if is_patient { LIVE_PERCENT_MAX_UNSETTLED } else { LIVE_PERCENT_MAX };
         let closed = self.log.lengths().range(..current);
@@ -73,16 +72,32 @@ impl Writer {
             let live = index.live.of(*segment);
             let percent = live * 100 / (*bytes).max(1);
             let is_worth = live > 0 && percent < percent_max && !self.compaction.unreadable.contains(segment);
-            is_worth.then_some((percent, *segment))
+            (is_worth && self.has_room_for(live)).then_some((percent, *segment))
         });
         let (_, segment) = rated.min()?;
         Some(Position { segment, offset: SEGMENT_HEADER as u32 })
     }
 
-    fn current_is_mostly_dead(&self) -> bool {
+    /// Whether the files have much in them that nobody needs, beside what the next checkpoint removes.
+    fn is_too_much(&self) -> bool {
+        let dead: u64 = self.dead_segments().iter().filter_map(|segment| self.log.lengths().get(segment)).sum();
+        let slack = if self.is_pressed() { 0 } else { self.options.slack_bytes };
+        self.log.bytes() - dead > self.index.read().live.total() / 100 * BYTES_PER_100_LIVE + slack
+    }
+
+    /// The last bytes of a disk are for those who empty its queues.
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.free / 2 > bytes
+    }
+
+    /// Whether there is something to gain in the segment that is written to: it ends then, and is one like the others.
+    fn current_is_worth_it(&self) -> bool {
         let Position { segment, offset } = self.log.end();
-        let live = self.index.read().live.of(segment);
-        u64::from(offset) > (SEGMENT_HEADER as u64 + live) * 2
+        let (bytes, live) = (u64::from(offset), self.index.read().live.of(segment));
+        let dead = bytes.saturating_sub(live);
+        // A little that is dead is always there: without a least gain each mark would end a segment.
+        let is_worth = dead >= self.options.segment_bytes / GAIN_PART && live * 100 / bytes.max(1) < LIVE_PERCENT_MAX;
+        is_worth && self.is_too_much() && self.has_room_for(live)
     }
 
     fn compact_from(&mut self, at: Position) -> Result<(), Stop> {

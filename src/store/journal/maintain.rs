@@ -27,7 +27,7 @@ const PAGE_PART_MIN: usize = 16;
 impl Writer {
     pub(super) fn maintain(&mut self, is_tick: bool, was_idle: bool) -> Result<(), Stop> {
         if is_tick {
-            self.is_blocked = false;
+            (self.is_blocked, self.is_checkpoint_blocked) = (false, false);
             let live = self.index.read().live.total();
             self.compaction.tick(live);
             self.sync()?;
@@ -38,11 +38,17 @@ impl Writer {
         self.postponable(Writer::seal_filled)?;
         self.postponable(Writer::sweep)?;
         self.end_checkpoint(false);
-        self.postponable(Writer::compact)?;
+        self.look_at_limits();
+        if !self.is_blocked {
+            self.postponable(Writer::compact)?;
+        }
         if self.checkpoint_is_due(is_tick) {
             self.begin_checkpoint()?;
+            self.look_at_limits();
         }
-        self.look_at_limits();
+        if is_tick && !self.compaction.is_running() && self.checkpointing.is_none() {
+            self.is_out_of_space = false;
+        }
         Ok(())
     }
 
@@ -51,7 +57,7 @@ impl Writer {
         match step(self) {
             Err(Stop::Full(why)) => {
                 tracing::debug!(%why, "postponed");
-                self.is_blocked = true;
+                (self.is_blocked, self.is_out_of_space) = (true, true);
                 Ok(())
             }
             outcome => outcome,
@@ -117,7 +123,7 @@ impl Writer {
     }
 
     fn checkpoint_is_due(&self, is_tick: bool) -> bool {
-        if self.checkpointing.is_some() {
+        if self.checkpointing.is_some() || self.is_checkpoint_blocked {
             return false;
         }
         let worth = self.log_since >= self.options.checkpoint_log_bytes.max(self.checkpoint_bytes);
@@ -132,9 +138,11 @@ impl Writer {
         closed.map(|(segment, _)| *segment).filter(|segment| index.live.of(*segment) == 0).collect()
     }
 
-    /// The quota is nearly reached.
+    /// Space is short, or the quota nearly reached: everything that can be gained is, at once.
     pub(super) fn is_pressed(&self) -> bool {
-        self.options.bytes_max.is_some_and(|max| self.log.bytes() + self.checkpoint_bytes > max / 10 * 9)
+        let near_quota =
+            self.options.bytes_max.is_some_and(|max| self.log.bytes() + self.checkpoint_bytes > max / 10 * 9);
+        self.is_full || self.is_out_of_space || near_quota
     }
 
     fn begin_checkpoint(&mut self) -> Result<(), Stop> {
@@ -180,10 +188,12 @@ impl Writer {
             // The old one is as good, only the log behind it is longer. The number is used: its name may be there.
             tracing::warn!(%error, "a checkpoint could not be written");
             self.facts.number = facts.number;
+            self.is_checkpoint_blocked = true;
             return;
         }
         self.facts = facts;
         self.checkpoint_bytes = bytes;
+        self.is_blocked &= dead.is_empty();
         for (name, _) in self.disk.list().unwrap_or_default() {
             let is_old = matches!(kind_of(&name), FileKind::Checkpoint(number) if number < facts.number);
             if is_old && let Err(error) = self.disk.remove(&name) {
@@ -200,14 +210,15 @@ impl Writer {
     fn look_at_limits(&mut self) {
         let bytes = self.log.bytes() + self.checkpoint_bytes;
         let over = |max: &u64| bytes >= *max;
+        // A file system that does not tell is taken for one that has room.
+        self.free = self.disk.free_space().unwrap_or(u64::MAX);
         let why = if let Some(max) = self.options.bytes_max.filter(over) {
             Some(format!("the store has reached its limit of {max} bytes"))
         } else {
-            let min = self.options.free_bytes_min;
-            // A file system that does not tell is not asked again.
-            let free = self.disk.free_space().unwrap_or(u64::MAX);
+            let (free, min) = (self.free, self.options.free_bytes_min);
             (free < min).then(|| format!("{}: {free} bytes are free, and {min} are to stay free", self.disk.place()))
         };
+        self.is_full = why.is_some();
         self.commit.set_full(why);
     }
 

@@ -13,7 +13,7 @@
 //! | name | what |
 //! |---|---|
 //! | `lock` | who has the directory; its content means nothing |
-//! | `NNNNNNNNNNNNNNNN.segment` | the log, in pieces of about 64 MiB (`files`, `frame`, `record`) |
+//! | `NNNNNNNNNNNNNNNN.segment` | the log, in pieces of 64 MiB at most (`files`, `frame`, `record`) |
 //! | `checkpoint-NNNNNNNNNNNNNNNN` | the index as it was at one place of the log (`checkpoint`) |
 //! | `….new` | a checkpoint that is being written; removed at a start |
 //! | `….damaged…` | what `midge store repair` has put aside; never looked at |
@@ -59,6 +59,7 @@ pub(crate) mod sim;
 mod writer;
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -137,6 +138,32 @@ impl Default for JournalOptions {
     }
 }
 
+/// Into how many segments a small quota or disk is divided at least: what is freed comes back a segment at a time.
+const SEGMENTS_MIN: u64 = 16;
+/// Segments are not made smaller than this.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+impl JournalOptions {
+    /// For a file system with `room` bytes for the journal: a segment, the log behind a checkpoint and the slack are small
+    /// beside that and beside the quota.
+    pub(crate) fn fitted_to(&self, room: u64) -> JournalOptions {
+        let room = self.bytes_max.map_or(room, |max| max.min(room));
+        let part = (room / SEGMENTS_MIN).max(SEGMENT_BYTES_MIN);
+        JournalOptions {
+            segment_bytes: self.segment_bytes.min(part),
+            checkpoint_log_bytes: self.checkpoint_log_bytes.min(part),
+            slack_bytes: self.slack_bytes.min(part),
+            ..self.clone()
+        }
+    }
+}
+
+/// What the journal has and what is free beside it; all there is where the file system does not tell.
+fn room(disk: &dyn Disk) -> io::Result<u64> {
+    let own: u64 = disk.list()?.iter().map(|(_, bytes)| bytes).sum();
+    Ok(disk.free_space().map_or(u64::MAX, |free| free.saturating_add(own)))
+}
+
 /// What the writer says of itself.
 #[derive(Clone, Copy, Debug, Default)]
 struct Figures {
@@ -174,6 +201,7 @@ impl Journal {
         if !directory.exists() {
             fs::create_dir_all(directory).map_err(|error| OpenError::io(&*disk, "making it", error))?;
         }
+        let options = &options.fitted_to(room(&*disk).map_err(|error| OpenError::io(&*disk, "listing it", error))?);
         let (writer, recovered) = open_writer(disk, options, rand::random(), true)?;
         let (mut journal, writer) = Journal::of(writer);
         let interval = options.maintenance_interval;

@@ -72,6 +72,8 @@ struct State {
     sync_fails: bool,
     is_off: bool,
     is_locked: bool,
+    /// Of all files that have a name.
+    bytes_max: u64,
 }
 
 /// The disk. Survives its users.
@@ -97,6 +99,7 @@ impl SimDisk {
             sync_fails: false,
             is_off: false,
             is_locked: false,
+            bytes_max: u64::MAX,
         }))
     }
 
@@ -104,6 +107,16 @@ impl SimDisk {
     pub(crate) fn fail_after(&self, after: u64, fault: Fault) {
         let mut state = self.0.lock();
         state.fault = Some((state.operations + after, fault));
+    }
+
+    /// More than this does not fit from now on.
+    pub(crate) fn set_bytes_max(&self, bytes_max: u64) {
+        self.0.lock().bytes_max = bytes_max;
+    }
+
+    /// How often something was to be changed so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.0.lock().operations
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -166,6 +179,17 @@ impl State {
 
     fn id(&self, name: &str) -> io::Result<usize> {
         self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn free(&self) -> u64 {
+        let used: usize = self.names.values().map(|id| self.contents[*id].now.len()).sum();
+        self.bytes_max.saturating_sub(used as u64)
+    }
+
+    /// How many of the bytes of a write fit.
+    fn fitting(&self, name: &str, offset: u64, length: usize) -> io::Result<usize> {
+        let end = (self.contents[self.id(name)?].now.len() as u64).saturating_add(self.free());
+        Ok(length.min(end.saturating_sub(offset) as usize))
     }
 
     fn write(&mut self, name: &str, offset: usize, bytes: &[u8]) -> io::Result<()> {
@@ -259,9 +283,11 @@ impl Disk for SimDisk {
 
     fn write_at(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock();
-        let fault = state.operate(false)?;
+        let fits = state.fitting(name, offset, bytes.len())?;
+        let fault = state.operate(false)?.or((fits < bytes.len()).then_some(Fault::NoSpace));
         let written = match fault {
             None => bytes.len(),
+            Some(Fault::NoSpace) if fits < bytes.len() => fits,
             Some(Fault::NoSpace) => state.dice.below(bytes.len()),
             Some(_) => state.dice.below(bytes.len() + 1),
         };
@@ -351,7 +377,7 @@ impl Disk for SimDisk {
     }
 
     fn free_space(&self) -> io::Result<u64> {
-        Ok(u64::MAX)
+        Ok(self.0.lock().free())
     }
 
     fn lock(&self) -> io::Result<bool> {

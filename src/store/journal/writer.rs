@@ -48,8 +48,16 @@ pub(super) struct Writer {
     frame: Vec<u8>,
     spare: Pending,
     pub(super) is_failed: bool,
-    /// There was no space for what can wait: not again before the next tick.
+    /// There was no space for what can wait: not again before the next tick, or before something was removed.
     pub(super) is_blocked: bool,
+    /// A checkpoint could not be written: not again before the next tick.
+    pub(super) is_checkpoint_blocked: bool,
+    /// The disk has refused a write, and something may still be gained.
+    pub(super) is_out_of_space: bool,
+    /// A limit is reached: messages are refused.
+    pub(super) is_full: bool,
+    /// On the file system, when last looked at.
+    pub(super) free: u64,
     /// Checkpoints in a thread of their own.
     pub(super) in_background: bool,
 }
@@ -100,6 +108,10 @@ impl Writer {
             spare: Pending::default(),
             is_failed: false,
             is_blocked: false,
+            is_checkpoint_blocked: false,
+            is_out_of_space: false,
+            is_full: false,
+            free: u64::MAX,
             in_background,
         }
     }
@@ -143,6 +155,7 @@ impl Writer {
             Ok(()) => {}
             Err(Stop::Full(why)) => {
                 tracing::warn!(%why, "the store is full");
+                self.is_out_of_space = true;
                 self.written = self.commit.lose_from(self.written + 1, &why);
                 self.index.write().next_record = self.written + 1;
             }

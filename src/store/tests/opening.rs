@@ -16,7 +16,7 @@ use crate::store::{
 };
 use crate::topic::QoS;
 
-fn session(owner: u64) -> Change {
+pub(super) fn session(owner: u64) -> Change {
     Change::PutSession(Box::new(SessionRecord {
         owner: OwnerId(owner),
         client_id: format!("pump-{owner}").into(),
@@ -29,7 +29,7 @@ fn session(owner: u64) -> Change {
     }))
 }
 
-fn message(owner: u64, payload: &[u8], retained: bool) -> Change {
+pub(super) fn message(owner: u64, payload: &[u8], retained: bool) -> Change {
     let message = Message::new(&MessageParts {
         topic_prefix: "",
         topic: "plant/7",
@@ -46,7 +46,7 @@ fn message(owner: u64, payload: &[u8], retained: bool) -> Change {
     Change::Message(Box::new(StoredMessage { message, copies: vec![copy], retained, received }))
 }
 
-fn inline(disk: &Arc<SimDisk>, options: &JournalOptions) -> Journal {
+pub(super) fn inline(disk: &Arc<SimDisk>, options: &JournalOptions) -> Journal {
     Journal::open_inline(Arc::clone(disk) as Arc<_>, options, [1, 2]).map(|(journal, _)| journal).unwrap()
 }
 

@@ -1,0 +1,94 @@
+//! Stores that are full: what is refused, and how they are emptied.
+
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use super::opening::{inline, message, session};
+use super::power::tiny;
+use crate::store::journal::sim::SimDisk;
+use crate::store::journal::{Journal, JournalOptions};
+use crate::store::{Change, Durability, Health, OwnerId, RowId, Store};
+
+/// Stores messages until one is refused, or does not fit; the rows of the others.
+fn fill(journal: &Journal, payload: &[u8]) -> Vec<RowId> {
+    journal.append(&[session(1)], Durability::Fsync).unwrap();
+    let mut rows = Vec::new();
+    while let Ok(appended) = journal.append(&[message(1, payload, false)], Durability::Fsync) {
+        journal.turn(false);
+        if journal.poll_safe(appended.ticket, Waker::noop()) != Poll::Ready(Ok(())) {
+            break;
+        }
+        rows.push(appended.first);
+    }
+    rows
+}
+
+fn store(journal: &Journal, change: Change) {
+    let taken = journal.append(&[change], Durability::Fsync).unwrap();
+    journal.turn(false);
+    assert_eq!(journal.poll_safe(taken.ticket, Waker::noop()), Poll::Ready(Ok(())));
+}
+
+/// A disk on which a segment does not fit, one of a few segments, and a quota.
+#[test]
+fn an_emptied_store_takes_messages_again_before_any_time_has_passed() {
+    let wide = JournalOptions { segment_bytes: 1 << 20, slack_bytes: 1 << 20, checkpoint_log_bytes: 1 << 20, ..tiny() };
+    let cases = [
+        ("watermark, one segment", 256 << 10, JournalOptions { free_bytes_min: 32 << 10, ..wide.clone() }),
+        ("watermark, segments", 256 << 10, JournalOptions { free_bytes_min: 32 << 10, ..tiny() }),
+        ("quota, one segment", u64::MAX, JournalOptions { bytes_max: Some(128 << 10), ..wide.clone() }),
+        ("quota, segments", u64::MAX, JournalOptions { bytes_max: Some(128 << 10), ..tiny() }),
+        ("no space, segments", 256 << 10, JournalOptions { slack_bytes: 1 << 20, ..tiny() }),
+    ];
+    for (case, bytes_max, options) in cases {
+        let disk = Arc::new(SimDisk::new(1));
+        disk.set_bytes_max(bytes_max);
+        let journal = inline(&disk, &options);
+        let rows = fill(&journal, &[7; 3000]);
+        assert!(rows.len() > 20, "{case}: {}", rows.len());
+        for row in &rows {
+            store(&journal, Change::Done { owner: OwnerId(1), row: *row });
+        }
+        // What a writer without work does while it says that it is busy, and what the end of a checkpoint calls for.
+        (0..10).for_each(|_| journal.turn(false));
+        let status = journal.status();
+        assert_eq!((status.health, status.rows), (Health::Good, 0), "{case}");
+        assert!(status.bytes < 32 << 10, "{case}: {} bytes", status.bytes);
+        let again = fill(&journal, &[7; 3000]);
+        assert!(again.len() + 5 > rows.len(), "{case}: {} after {}", again.len(), rows.len());
+    }
+}
+
+#[test]
+fn a_store_at_its_limit_without_anything_to_gain_leaves_the_disk_alone() {
+    for payload in [&[7; 3000][..], b""] {
+        let disk = Arc::new(SimDisk::new(1));
+        let journal = inline(&disk, &JournalOptions { bytes_max: Some(128 << 10), ..tiny() });
+        fill(&journal, payload);
+        (0..200).for_each(|turn| journal.turn(turn % 10 == 0));
+        let operations = disk.operations();
+        for turn in 0..100 {
+            journal.turn(turn % 10 == 0);
+        }
+        assert_eq!(disk.operations(), operations, "after {} bytes a message", payload.len());
+    }
+}
+
+#[test]
+fn segments_are_small_on_a_small_disk_or_with_a_small_quota() {
+    let fitted = |bytes_max, room| JournalOptions { bytes_max, ..JournalOptions::default() }.fitted_to(room);
+    for (bytes_max, room, segment_bytes) in [
+        (None, u64::MAX, 64 << 20),
+        (None, 24 << 20, 3 << 19),
+        (Some(32 << 20), u64::MAX, 2 << 20),
+        (Some(1 << 40), 1 << 20, 1 << 20),
+    ] {
+        let options = fitted(bytes_max, room);
+        assert_eq!(
+            (options.segment_bytes, options.checkpoint_log_bytes),
+            (segment_bytes, segment_bytes),
+            "{options:?}"
+        );
+        assert!(options.slack_bytes <= segment_bytes * 5 / 4, "{options:?}");
+    }
+}
