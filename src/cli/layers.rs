@@ -102,7 +102,10 @@ impl LayerArgs {
 
 /// Where state is kept when nobody says where: systemd's StateDirectory=, the first of several.
 pub fn data_directory() -> PathBuf {
-    let state = std::env::var("STATE_DIRECTORY").unwrap_or_default();
+    first_directory(&std::env::var("STATE_DIRECTORY").unwrap_or_default())
+}
+
+fn first_directory(state: &str) -> PathBuf {
     let first = state.split(':').next().filter(|first| !first.is_empty());
     first.unwrap_or("midge-data").into()
 }
@@ -124,6 +127,13 @@ mod tests {
         let line = Line::parse_from(std::iter::once("midge").chain(line.split_whitespace()));
         let layers = Layers { environment: Vec::new(), ..line.layers.layers() };
         layers.load().map(|loaded| loaded.config)
+    }
+
+    #[test]
+    fn of_several_state_directories_the_first_is_taken_and_without_one_midge_data() {
+        for (state, directory) in [("/a:/b", "/a"), ("/a", "/a"), ("", "midge-data")] {
+            assert_eq!(first_directory(state), PathBuf::from(directory), "{state:?}");
+        }
     }
 
     #[test]

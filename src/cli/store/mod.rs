@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use midge::store::journal::{self, Repaired, Report};
 
+use super::layers::data_directory;
+
 const EXAMPLES: &str = "\
 Examples:
   midge store check --data-dir /var/lib/midge
@@ -35,9 +37,9 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct StoreArgs {
-    /// The broker's data directory
-    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "midge-data", global = true)]
-    data_dir: PathBuf,
+    /// The broker's data directory, if it is not $STATE_DIRECTORY or midge-data
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
 
     #[command(subcommand)]
     command: StoreCommand,
@@ -73,7 +75,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn run_to(args: &StoreArgs, out: &mut dyn Write) -> Result<()> {
-    let data = &args.data_dir;
+    let data = &args.data_dir.clone().unwrap_or_else(data_directory);
     match &args.command {
         StoreCommand::Check => check(data, out),
         StoreCommand::Repair => repair(data, out),

@@ -4,7 +4,7 @@ mod away;
 mod full_window;
 mod groups;
 mod losses;
-mod retained;
+pub mod retained;
 mod slow_reader;
 
 use midge::packet::{Connect, ConnectProperties, QoS};

@@ -4,12 +4,12 @@ use midge::packet::{Connect, Publish, QoS, Will};
 
 use crate::support::{Client, Midge, message, v4, v5, will};
 
-fn kept<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
+pub fn kept<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
     Publish { retain: true, ..message(topic, payload) }
 }
 
 /// What a new subscriber finds, as `topic=payload`.
-async fn retained(midge: &Midge) -> Vec<String> {
+pub async fn retained(midge: &Midge) -> Vec<String> {
     let mut reader = midge.join(v5("late")).await;
     reader.subscribe("#", QoS::AtMostOnce).await;
     reader.send(&midge::packet::Packet::PingReq).await;

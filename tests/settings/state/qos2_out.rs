@@ -1,6 +1,8 @@
 //! QoS 2 to a client with a lasting session: each message once, whichever step a crash comes after.
 
-use midge::packet::{PacketId, QoS};
+use std::collections::HashSet;
+
+use midge::packet::{Packet, PacketId, QoS};
 
 use super::{at, back};
 use crate::queues::{assert_accounted, lasting};
@@ -161,54 +163,54 @@ async fn a_message_that_turned_out_too_large_when_it_was_to_be_sent_again_is_not
     assert_accounted(&midge);
 }
 
-#[tokio::test]
-async fn many_messages_with_a_crash_at_each_step_come_exactly_once() {
-    let mut midge = Midge::start_stored("").await;
-    drop(reader(&midge).await);
-    let (mut taken, mut open) = (Vec::new(), std::collections::HashMap::new());
-    for round in 0..12u32 {
-        offer(&midge, &[&round.to_string()]).await;
-        let mut client = back(&midge, "reader").await;
-        // A different number of packets is answered in each round.
-        for _ in 0..round % 5 {
-            let received = client.next().await;
-            match received.packet() {
-                midge::packet::Packet::Publish(publish) => {
-                    let packet_id = publish.packet_id.expect("a delivery at QoS 2");
-                    if open.insert(packet_id, ()).is_none() {
-                        taken.push(String::from_utf8_lossy(publish.payload).into_owned());
-                    }
-                    client.send_pubrec(packet_id).await;
-                }
-                midge::packet::Packet::PubRel(ack) => {
-                    open.remove(&ack.packet_id);
-                    client.send_pubcomp(ack.packet_id).await;
-                }
-                _ => panic!("{received}"),
-            }
-        }
-        midge = midge.kill().await;
-        assert_accounted(&midge);
-    }
-    let mut client = back(&midge, "reader").await;
-    while taken.len() < 12 || !open.is_empty() {
+/// What a client remembers that takes each QoS 2 message once.
+#[derive(Default)]
+struct Receiver {
+    taken: Vec<String>,
+    /// Ids whose PUBREL has not come.
+    open: HashSet<PacketId>,
+}
+
+impl Receiver {
+    async fn answer_next(&mut self, client: &mut Client) {
         let received = client.next().await;
         match received.packet() {
-            midge::packet::Packet::Publish(publish) => {
+            Packet::Publish(publish) => {
                 let packet_id = publish.packet_id.expect("a delivery at QoS 2");
-                if open.insert(packet_id, ()).is_none() {
-                    taken.push(String::from_utf8_lossy(publish.payload).into_owned());
+                if self.open.insert(packet_id) {
+                    self.taken.push(String::from_utf8_lossy(publish.payload).into_owned());
                 }
                 client.send_pubrec(packet_id).await;
             }
-            midge::packet::Packet::PubRel(ack) => {
-                open.remove(&ack.packet_id);
+            Packet::PubRel(ack) => {
+                self.open.remove(&ack.packet_id);
                 client.send_pubcomp(ack.packet_id).await;
             }
             _ => panic!("{received}"),
         }
     }
+}
+
+#[tokio::test]
+async fn many_messages_with_a_crash_at_each_step_come_exactly_once() {
+    let mut midge = Midge::start_stored("").await;
+    drop(reader(&midge).await);
+    let mut receiver = Receiver::default();
+    for round in 0..12u32 {
+        offer(&midge, &[&round.to_string()]).await;
+        let mut client = back(&midge, "reader").await;
+        // A different number of packets is answered in each round.
+        for _ in 0..round % 5 {
+            receiver.answer_next(&mut client).await;
+        }
+        midge = midge.kill().await;
+        assert_accounted(&midge);
+    }
+    let mut client = back(&midge, "reader").await;
+    while receiver.taken.len() < 12 || !receiver.open.is_empty() {
+        receiver.answer_next(&mut client).await;
+    }
     client.ping().await;
-    assert_eq!(taken, (0..12).map(|n: u32| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(receiver.taken, (0..12).map(|n: u32| n.to_string()).collect::<Vec<_>>());
     assert_eq!(midge.gate.rows(), 0);
 }

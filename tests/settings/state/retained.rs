@@ -3,29 +3,10 @@
 use midge::packet::{Publish, QoS};
 
 use super::{at, back, expiring, take};
+use crate::queues::retained::{kept, retained};
 use crate::queues::{assert_accounted, away, lasting};
 use crate::support::{Midge, message, v5};
 use crate::time::SECOND;
-
-fn kept<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
-    Publish { retain: true, ..message(topic, payload) }
-}
-
-/// What a new subscriber finds, as `topic=payload`.
-async fn retained(midge: &Midge) -> Vec<String> {
-    let mut reader = midge.join(v5("late")).await;
-    reader.subscribe("#", QoS::AtMostOnce).await;
-    reader.send(&midge::packet::Packet::PingReq).await;
-    let mut found = Vec::new();
-    loop {
-        let received = reader.next().await;
-        if !received.is_publish() {
-            return found;
-        }
-        let publish = received.publish();
-        found.push(format!("{}={}", publish.topic, publish.payload.escape_ascii()));
-    }
-}
 
 #[tokio::test]
 async fn the_last_message_of_each_topic_is_there_after_a_crash() {
