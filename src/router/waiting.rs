@@ -20,14 +20,20 @@ pub(super) struct Waiting {
     queue: VecDeque<Delivery>,
     /// Of `queue` and `behind`.
     bytes: u64,
-    /// QoS 1 and 2 messages in `queue`.
-    acked: u32,
-    disk: RowList,
-    behind: VecDeque<Delivery>,
     /// Nothing in memory expires before this.
     earliest_expiry: Expiry,
+    /// QoS 1 and 2 messages in `queue`.
+    acked: u32,
+    /// There while something waits on disk: most sessions are awake.
+    asleep: Option<Box<Asleep>>,
+}
+
+#[derive(Default)]
+struct Asleep {
+    disk: RowList,
+    behind: VecDeque<Delivery>,
     /// Nothing on disk expires before this.
-    disk_expiry: Expiry,
+    expiry: Expiry,
 }
 
 /// The earliest of several times.
@@ -65,11 +71,11 @@ fn is_acked(delivery: &Delivery) -> bool {
 
 impl Waiting {
     pub(super) fn len(&self) -> u64 {
-        (self.queue.len() + self.behind.len()) as u64 + self.disk.len()
+        (self.queue.len() + self.behind().len()) as u64 + self.on_disk()
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes + self.disk.bytes()
+        self.bytes + self.asleep.as_ref().map_or(0, |asleep| asleep.disk.bytes())
     }
 
     /// QoS 1 and 2 messages that can be sent without a look at the disk.
@@ -78,47 +84,52 @@ impl Waiting {
     }
 
     pub(super) fn on_disk(&self) -> u64 {
-        self.disk.len()
+        self.asleep.as_ref().map_or(0, |asleep| asleep.disk.len())
     }
 
     /// The first row that waits on disk.
     pub(super) fn disk_front(&self) -> Option<RowId> {
-        self.disk.front()
+        self.asleep.as_ref().and_then(|asleep| asleep.disk.front())
+    }
+
+    fn behind(&self) -> &VecDeque<Delivery> {
+        const NONE: &VecDeque<Delivery> = &VecDeque::new();
+        self.asleep.as_ref().map_or(NONE, |asleep| &asleep.behind)
     }
 
     /// Whether a page is what the client can have next.
     pub(super) fn wants_page(&self) -> bool {
-        self.queue.is_empty() && !self.disk.is_empty()
+        self.queue.is_empty() && self.asleep.is_some()
     }
 
     /// In memory, in order.
     pub(super) fn in_memory(&self) -> impl Iterator<Item = &Delivery> {
-        self.queue.iter().chain(&self.behind)
+        self.queue.iter().chain(self.behind())
     }
 
     /// Puts a copy last. `parked`: nobody is there to take it, so what is stored need not be in memory.
     pub(super) fn push(&mut self, delivery: Delivery, parked: bool) {
         let is_own_row = delivery.row.is_stored() && delivery.group.is_none();
-        if is_own_row && (parked || !self.disk.is_empty()) {
-            self.disk_expiry.note(delivery.message.expires_at());
-            self.disk.push_back(delivery.row, delivery.message.size() as u64);
-            return;
+        if is_own_row && (parked || self.asleep.is_some()) {
+            return self.restore(delivery.row, delivery.message.size() as u64, delivery.message.expires_at());
         }
         self.bytes += delivery.message.size() as u64;
         self.earliest_expiry.note(delivery.message.expires_at());
         // What came from a group is not ordered with the session's own messages.
-        if self.disk.is_empty() || delivery.group.is_some() {
-            self.acked += u32::from(is_acked(&delivery));
-            self.queue.push_back(delivery);
-        } else {
-            self.behind.push_back(delivery);
+        match &mut self.asleep {
+            Some(asleep) if delivery.group.is_none() => asleep.behind.push_back(delivery),
+            _ => {
+                self.acked += u32::from(is_acked(&delivery));
+                self.queue.push_back(delivery);
+            }
         }
     }
 
-    /// At a start: a copy that waits on disk.
+    /// A copy that waits on disk.
     pub(super) fn restore(&mut self, row: RowId, size: u64, expires_at: BrokerTime) {
-        self.disk_expiry.note(expires_at);
-        self.disk.push_back(row, size);
+        let asleep = self.asleep.get_or_insert_default();
+        asleep.expiry.note(expires_at);
+        asleep.disk.push_back(row, size);
     }
 
     /// Nobody is there to take anything: what is stored leaves the memory.
@@ -126,31 +137,30 @@ impl Waiting {
         if !self.queue.iter().any(|delivery| delivery.row.is_stored()) {
             return;
         }
-        let later = std::mem::take(&mut self.disk);
-        let queue = std::mem::take(&mut self.queue);
+        let later = self.asleep.take().unwrap_or_default();
+        let mut now = Asleep { expiry: later.expiry, ..Asleep::default() };
         self.acked = 0;
-        let mut unstored = VecDeque::new();
-        for delivery in queue {
+        for delivery in std::mem::take(&mut self.queue) {
             if delivery.row.is_stored() && delivery.group.is_none() {
                 let size = delivery.message.size() as u64;
                 self.bytes -= size;
-                self.restore(delivery.row, size, delivery.message.expires_at());
+                now.expiry.note(delivery.message.expires_at());
+                now.disk.push_back(delivery.row, size);
             } else {
-                unstored.push_back(delivery);
+                now.behind.push_back(delivery);
             }
         }
-        later.iter().for_each(|(row, size)| self.disk.push_back(row, size));
-        unstored.append(&mut self.behind);
-        self.behind = unstored;
+        later.disk.iter().for_each(|(row, size)| now.disk.push_back(row, size));
+        now.behind.extend(later.behind);
+        self.asleep = Some(Box::new(now));
         self.surface();
     }
 
     /// With nothing on disk, what waits behind it is next.
     fn surface(&mut self) {
-        if self.disk.is_empty() {
-            self.disk_expiry = Expiry::default();
-            self.acked += self.behind.iter().filter(|delivery| is_acked(delivery)).count() as u32;
-            self.queue.append(&mut self.behind);
+        if let Some(asleep) = self.asleep.take_if(|asleep| asleep.disk.is_empty()) {
+            self.acked += asleep.behind.iter().filter(|delivery| is_acked(delivery)).count() as u32;
+            self.queue.extend(asleep.behind);
         }
     }
 
@@ -159,12 +169,12 @@ impl Waiting {
         let mut rows: HashMap<RowId, Delivery> = rows.into_iter().collect();
         let mut lost = 0;
         // It begins where the list did: a front that is not in it is nowhere. (Dropped meanwhile, it is not the front.)
-        if self.disk.front() == Some(front) && !rows.contains_key(&front) {
-            self.disk.pop_front();
+        if self.disk_front() == Some(front) && !rows.contains_key(&front) {
+            self.pop_disk();
             lost += 1;
         }
-        while let Some(delivery) = self.disk.front().and_then(|row| rows.remove(&row)) {
-            self.disk.pop_front();
+        while let Some(delivery) = self.disk_front().and_then(|row| rows.remove(&row)) {
+            self.pop_disk();
             self.bytes += delivery.message.size() as u64;
             self.acked += u32::from(is_acked(&delivery));
             self.earliest_expiry.note(delivery.message.expires_at());
@@ -174,21 +184,22 @@ impl Waiting {
         lost
     }
 
+    fn pop_disk(&mut self) -> Option<RowId> {
+        self.asleep.as_mut().and_then(|asleep| asleep.disk.pop_front()).map(|(row, _)| row)
+    }
+
     pub(super) fn oldest(&self) -> Option<Place> {
         if !self.queue.is_empty() {
             return Some(Place::Queue(0));
         }
-        if !self.disk.is_empty() {
-            return Some(Place::Disk);
-        }
-        (!self.behind.is_empty()).then_some(Place::Behind(0))
+        self.asleep.is_some().then_some(Place::Disk)
     }
 
     pub(super) fn oldest_qos0(&self) -> Option<Place> {
         if self.queue.len() > self.acked as usize {
             return self.queue.iter().position(|delivery| !is_acked(delivery)).map(Place::Queue);
         }
-        self.behind.iter().position(|delivery| !is_acked(delivery)).map(Place::Behind)
+        self.behind().iter().position(|delivery| !is_acked(delivery)).map(Place::Behind)
     }
 
     /// Takes one out, for good.
@@ -196,9 +207,9 @@ impl Waiting {
         let delivery = match place {
             Place::Queue(0) => self.queue.pop_front(),
             Place::Queue(index) => self.queue.remove(index),
-            Place::Behind(index) => self.behind.remove(index),
+            Place::Behind(index) => self.asleep.as_mut().and_then(|asleep| asleep.behind.remove(index)),
             Place::Disk => {
-                if let Some((row, _)) = self.disk.pop_front() {
+                if let Some(row) = self.pop_disk() {
                     batch.end_row(session, row);
                 }
                 return self.surface();
@@ -214,22 +225,25 @@ impl Waiting {
     pub(super) fn purge(&mut self, session: OwnerId, batch: &mut Batch) -> u64 {
         let all = std::mem::take(self);
         all.in_memory().for_each(|delivery| batch.end_row(owner_of(delivery, session), delivery.row));
-        all.disk.iter().for_each(|(row, _)| batch.end_row(session, row));
+        let on_disk = all.asleep.iter().flat_map(|asleep| asleep.disk.iter());
+        on_disk.for_each(|(row, _)| batch.end_row(session, row));
         all.len()
     }
 
     /// Lets go of everything, as the session has ended: what was in memory, and how many others there were.
     pub(super) fn close(&mut self) -> (VecDeque<Delivery>, u64) {
         let mut all = std::mem::take(self);
-        all.queue.append(&mut all.behind);
-        (all.queue, all.disk.len())
+        let asleep = all.asleep.take().unwrap_or_default();
+        all.queue.extend(asleep.behind);
+        (all.queue, asleep.disk.len())
     }
 
     /// Takes out of memory what is not wanted any more; returns how many.
     fn retain(&mut self, session: OwnerId, batch: &mut Batch, mut wanted: impl FnMut(&Delivery) -> bool) -> u64 {
-        let before = self.queue.len() + self.behind.len();
+        let before = self.queue.len() + self.behind().len();
         let mut bytes = 0;
-        for queue in [&mut self.queue, &mut self.behind] {
+        let behind = self.asleep.as_mut().map(|asleep| &mut asleep.behind);
+        for queue in [&mut self.queue].into_iter().chain(behind) {
             queue.retain(|delivery| {
                 let wanted = wanted(delivery);
                 if wanted {
@@ -242,7 +256,7 @@ impl Waiting {
         }
         self.bytes = bytes;
         self.acked = self.queue.iter().filter(|delivery| is_acked(delivery)).count() as u32;
-        (before - self.queue.len() - self.behind.len()) as u64
+        (before - self.queue.len() - self.behind().len()) as u64
     }
 
     /// Drops from memory what has expired; returns how many.
@@ -264,7 +278,7 @@ impl Waiting {
 
     /// Drops QoS 0; returns how many.
     pub(super) fn drop_qos0(&mut self, session: OwnerId, batch: &mut Batch) -> u64 {
-        if self.queue.len() == self.acked as usize && self.behind.is_empty() {
+        if self.queue.len() == self.acked as usize && self.behind().is_empty() {
             return 0;
         }
         self.retain(session, batch, is_acked)
@@ -285,7 +299,7 @@ impl Waiting {
 
     /// Moves everything out at once if it is all in memory and within the bounds; how many of them are acknowledged.
     pub(super) fn take_all(&mut self, acked_max: u32, bytes_max: u64) -> Option<(VecDeque<Delivery>, u32)> {
-        let fits = self.acked <= acked_max && self.bytes <= bytes_max && self.disk.is_empty();
+        let fits = self.acked <= acked_max && self.bytes <= bytes_max && self.asleep.is_none();
         if !fits || self.queue.is_empty() {
             return None;
         }
@@ -307,12 +321,14 @@ impl Waiting {
 
     /// Whether something on disk may have expired.
     pub(super) fn may_have_expired(&self, now: BrokerTime) -> bool {
-        now >= self.disk_expiry.0 && !self.disk.is_empty()
+        self.asleep.as_ref().is_some_and(|asleep| now >= asleep.expiry.0)
     }
 
     /// Before the disk is searched: what comes meanwhile is noted anew.
     pub(super) fn begin_search(&mut self) {
-        self.disk_expiry = Expiry::default();
+        if let Some(asleep) = &mut self.asleep {
+            asleep.expiry = Expiry::default();
+        }
     }
 
     /// Drops from disk what a search has found expired, `next` being the earliest expiry of what it left; returns how many.
@@ -323,11 +339,12 @@ impl Waiting {
         session: OwnerId,
         batch: &mut Batch,
     ) -> u64 {
-        self.disk_expiry.note(next);
+        let Some(asleep) = &mut self.asleep else { return 0 };
+        asleep.expiry.note(next);
         if expired.is_empty() {
             return 0;
         }
-        let removed = self.disk.retain(|row| {
+        let removed = asleep.disk.retain(|row| {
             let is_expired = expired.binary_search(&row).is_ok();
             if is_expired {
                 batch.end_row(session, row);
@@ -338,3 +355,6 @@ impl Waiting {
         removed
     }
 }
+
+#[cfg(test)]
+mod tests;
