@@ -141,15 +141,39 @@ impl Keeper {
         Ok(())
     }
 
+    /// Copies of a shared group that are in flight to a session become the session's own: it leaves the group, which may
+    /// end. What the store does not take stays the group's.
+    pub(super) fn append_claim(&self, owner: OwnerId, deliveries: &mut [&mut Delivery]) -> Option<Ticket> {
+        let (store, group) = (self.store.as_ref()?, deliveries.first()?.group?);
+        let messages = deliveries.iter().map(|Delivery { message, qos, retain, subscription_ids, .. }| {
+            let subscription_ids = subscription_ids.clone();
+            let copies = vec![StoredCopy { owner, qos: *qos, retain: *retain, subscription_ids }];
+            let (message, retained, received) = (message.clone(), false, None);
+            Change::Message(Box::new(StoredMessage { message, copies, retained, received }))
+        });
+        let done = deliveries.iter().map(|delivery| Change::Done { owner: group.into(), row: delivery.row });
+        let changes: Vec<_> = messages.chain(done).collect();
+        let Appended { first, ticket } = store.append(&changes, self.sessions).ok()?;
+        for (row, delivery) in (first.0..).zip(deliveries) {
+            (delivery.row, delivery.group) = (RowId(row), None);
+        }
+        Some(ticket)
+    }
+
     fn stores(&self, delivery: &Delivery) -> bool {
         let durability = self.durabilities.of(delivery.message.topic());
         delivery.qos != QoS::AtMostOnce && !delivery.message.is_brokers_own() && durability != Durability::Memory
     }
 
-    /// Stores a message for those who get it; the row and the ticket of it.
-    fn append_message(&self, stored: StoredMessage, durability: Durability) -> Result<(RowId, Ticket), AppendError> {
+    /// Stores a message for those who get it; its first row and the ticket of all.
+    fn append_messages(
+        &self,
+        stored: impl Iterator<Item = StoredMessage>,
+        durability: Durability,
+    ) -> Result<(RowId, Ticket), AppendError> {
         let Some(store) = &self.store else { return Ok((RowId::NONE, Ticket::default())) };
-        let appended = store.append(&[Change::Message(Box::new(stored))], durability)?;
+        let changes: Vec<_> = stored.map(|stored| Change::Message(Box::new(stored))).collect();
+        let appended = store.append(&changes, durability)?;
         Ok((appended.first, appended.ticket))
     }
 
@@ -275,9 +299,14 @@ impl crate::router::Keep for Publish<'_> {
         self.is_stored()
     }
 
-    fn keep(&mut self, message: &Message, copies: Vec<StoredCopy>, retained: bool) -> Result<RowId, Refused> {
-        let stored = StoredMessage { message: message.clone(), copies, retained, received: self.received };
-        match self.keeper.append_message(stored, self.durability) {
+    fn keep(&mut self, message: &Message, copies: Vec<Vec<StoredCopy>>, retained: bool) -> Result<RowId, Refused> {
+        let stored = copies.into_iter().enumerate().map(|(at, copies)| StoredMessage {
+            message: message.clone(),
+            copies,
+            retained: retained && at == 0,
+            received: self.received.filter(|_| at == 0),
+        });
+        match self.keeper.append_messages(stored, self.durability) {
             Ok((row, ticket)) => {
                 self.wait_for(ticket);
                 self.received_with = self.received_with.or(self.received.take());

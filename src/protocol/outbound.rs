@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 
 use super::action::Kept;
-use crate::message::{Delivery, RowId};
+use crate::message::{Delivery, GroupId, RowId};
 use crate::packet::{PacketId, QoS};
 
 #[derive(Debug, Default)]
@@ -184,6 +184,14 @@ impl Outbound {
 
     pub(super) fn is_resending(&self) -> bool {
         self.resend_publish.is_some()
+    }
+
+    /// QoS 1 copies in flight that a shared group would get back.
+    pub(super) fn shared(&mut self, group: GroupId) -> impl Iterator<Item = &mut Delivery> {
+        self.slots.iter_mut().filter_map(move |slot| match slot {
+            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce && delivery.group == Some(group) => Some(delivery),
+            _ => None,
+        })
     }
 
     /// A delivery that turned out too large when it was to be sent again: over as if it had been acknowledged.

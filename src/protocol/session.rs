@@ -10,7 +10,7 @@ use super::inbound::Inbound;
 use super::mount_point::MountPoint;
 use super::outbound::Outbound;
 use super::will::Will;
-use crate::message::{Delivery, RowId, SubscriptionIds};
+use crate::message::{Delivery, GroupId, RowId, SubscriptionIds};
 use crate::packet::{PacketId, SubscribeOptions};
 
 /// Never ends by itself.
@@ -144,6 +144,11 @@ impl Session {
     }
 
     /// QoS 1 and 2 messages sent and not completely acknowledged.
+    /// QoS 1 copies in flight that a shared group would get back.
+    pub fn shared_in_flight(&mut self, group: GroupId) -> impl Iterator<Item = &mut Delivery> {
+        self.outbound.shared(group)
+    }
+
     pub fn inflight(&self) -> u32 {
         self.outbound.open()
     }

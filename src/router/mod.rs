@@ -7,6 +7,7 @@
 mod batch;
 mod counters;
 mod housekeeping;
+mod keep;
 mod losses;
 mod mailbox;
 mod retained;
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use batch::Batch;
 pub use counters::{Counters, Counts};
 pub use housekeeping::Deadlines;
+pub use keep::Keep;
 pub use losses::Losses;
 pub use mailbox::{
     Control, Inquiry, Kick, Mailbox, MailboxEvent, MailboxStats, OnQueueFull, Pushed, QueueLimits, SubscriberId,
@@ -37,8 +39,9 @@ pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable,
 pub use shared_subscriptions::{GroupLimits, ShareStrategy};
 pub use waiting::owner_of;
 
-use crate::message::{BrokerTime, Delivery, DropCause, GroupId, Message, OwnerId, PublisherId, RowId, StoredCopy};
+use crate::message::{BrokerTime, Delivery, DropCause, GroupId, Message, OwnerId, PublisherId, RowId};
 use crate::topic::{PageEnd, ParsedFilter, QoS, SubscribeOptions};
+use keep::Rows;
 use retained::RetainedMessages;
 use shared_subscriptions::{Given, Groups};
 use subscriptions::{Match, Matches, OwnMatch, Subscriptions, Target};
@@ -60,40 +63,6 @@ pub enum Refused {
     Store(&'static str),
     /// Too much waits to be stored: nothing has happened and nothing is counted, try again.
     Busy,
-}
-
-/// Stores a message before copies of it are handed out.
-pub trait Keep {
-    /// Whether messages of this topic are stored at all.
-    fn keeps(&self) -> bool;
-
-    /// Stores the message with these copies, as the topic's retained one or not; the row that the copies go under.
-    fn keep(&mut self, message: &Message, copies: Vec<StoredCopy>, retained: bool) -> Result<RowId, Refused>;
-
-    /// Nothing of the message is stored. What is to be remembered of it all the same?
-    fn pass(&mut self) -> Result<(), Refused>;
-
-    /// Removes a topic's retained message, which is stored in this row, from the store.
-    fn unretain(&mut self, topic: &str, row: RowId) -> Result<(), Refused>;
-}
-
-/// In memory only.
-impl Keep for () {
-    fn keeps(&self) -> bool {
-        false
-    }
-
-    fn keep(&mut self, _: &Message, _: Vec<StoredCopy>, _: bool) -> Result<RowId, Refused> {
-        Ok(RowId::NONE)
-    }
-
-    fn pass(&mut self) -> Result<(), Refused> {
-        Ok(())
-    }
-
-    fn unretain(&mut self, _: &str, _: RowId) -> Result<(), Refused> {
-        Ok(())
-    }
 }
 
 /// What became of a published message.
@@ -250,7 +219,7 @@ impl Router {
     /// still is.
     fn retain_again(&self, topic: &str, row: RowId, keep: &mut impl Keep, batch: &mut Batch) {
         let before = self.retained.get(topic);
-        let again = before.and_then(|before| keep.keep(&before, Vec::new(), true).ok());
+        let again = before.and_then(|before| keep.keep(&before, vec![Vec::new()], true).ok());
         match again {
             Some(again) => self.retained.moved(topic, again),
             None if row.is_stored() => batch.unretained.push((topic.into(), row)),
@@ -264,8 +233,8 @@ impl Router {
         if reserves && !reserve_all(&matches, message, batch) {
             return (refuse_all(&matches, Refused::QueueFull, batch), RowId::NONE);
         }
-        let row = match store(&matches, message, keep) {
-            Ok(row) => row,
+        let rows = match keep::store(&matches, message, keep) {
+            Ok(rows) => rows,
             Err(refused) => {
                 if reserves {
                     matches.each_reserved(message, |mailbox, delivery| mailbox.unreserve(delivery));
@@ -273,7 +242,7 @@ impl Router {
                 return (refuse_all(&matches, refused, batch), RowId::NONE);
             }
         };
-        (push_all(&matches, message, reserves, row, batch), row)
+        (push_all(&matches, message, reserves, &rows, batch), rows.first)
     }
 
     /// Subscribes a session; `filter` may begin with `$share/`.
@@ -317,6 +286,11 @@ impl Router {
         let removed = self.remove_subscription(mailbox, filter, batch);
         mailbox.unsubscribed(removed);
         removed
+    }
+
+    /// The shared group that a subscription to the filter joins, if there is one.
+    pub fn group_of(&self, filter: ParsedFilter<'_>) -> Option<GroupId> {
+        self.groups.id_of((filter.share?, filter.filter))
     }
 
     fn remove_subscription(&self, mailbox: &Arc<Mailbox>, filter: ParsedFilter<'_>, batch: &mut Batch) -> bool {
@@ -417,19 +391,6 @@ fn refuse_all(matches: &Matches, why: Refused, batch: &mut Batch) -> Outcome {
     refuse(why, batch)
 }
 
-/// Stores the message for every session and group that outlives the process, and as a retained one.
-fn store(matches: &Matches, message: &Message, keep: &mut impl Keep) -> Result<RowId, Refused> {
-    if message.is_brokers_own() || !keep.keeps() {
-        return keep.pass().map(|()| RowId::NONE);
-    }
-    let retained = message.retain() && !message.payload().is_empty();
-    let copies = if message.qos() == QoS::AtMostOnce { Vec::new() } else { matches.stored_copies(message) };
-    if copies.is_empty() && !retained {
-        return keep.pass().map(|()| RowId::NONE);
-    }
-    keep.keep(message, copies, retained)
-}
-
 /// Keeps room in every session that wants the publisher refused; all or nothing.
 fn reserve_all(matches: &Matches, message: &Message, batch: &mut Batch) -> bool {
     let mut reserved: Vec<(&Match, Delivery)> = Vec::new();
@@ -454,20 +415,20 @@ fn may_be_refused(message: &Message) -> bool {
     message.qos() != QoS::AtMostOnce && !message.is_brokers_own()
 }
 
-/// `reserved`: every session that refuses publishers keeps room for this message. `row`: where it is stored.
-fn push_all(matches: &Matches, message: &Message, reserved: bool, row: RowId, batch: &mut Batch) -> Outcome {
+/// `reserved`: every session that refuses publishers keeps room for this message.
+fn push_all(matches: &Matches, message: &Message, reserved: bool, rows: &Rows, batch: &mut Batch) -> Outcome {
     let (mut matched, mut taken, mut full_groups) = (0, 0, 0);
     let mut full_sessions = Vec::new();
     for found in &matches.sessions {
-        let pushed = found.push(message, reserved, row, batch);
+        let pushed = found.push(message, reserved, rows.first, batch);
         matched += u32::from(pushed != Pushed::Closed);
         taken += u32::from(pushed == Pushed::Queued);
         if pushed == Pushed::Full {
             full_sessions.push(&found.mailbox);
         }
     }
-    for group in &matches.groups {
-        let given = group.give(message, row, batch);
+    for (at, group) in matches.groups.iter().enumerate() {
+        let given = group.give(message, rows.of_group(at), batch);
         matched += u32::from(given != Given::Closed);
         taken += u32::from(given == Given::Taken);
         full_groups += u64::from(given == Given::Dropped(DropCause::Window));
@@ -497,18 +458,6 @@ impl Matches {
             }
         }
     }
-
-    /// The copies of those who outlive the process.
-    fn stored_copies(&self, message: &Message) -> Vec<StoredCopy> {
-        let sessions = self.sessions.iter().filter_map(|found| found.stored_copy(message));
-        let groups = self.groups.iter().filter(|group| group.is_stored()).map(|group| StoredCopy {
-            owner: group.owner(),
-            qos: message.qos(),
-            retain: message.retain(),
-            subscription_ids: crate::message::SubscriptionIds::None,
-        });
-        sessions.chain(groups).collect()
-    }
 }
 
 impl Match {
@@ -518,15 +467,6 @@ impl Match {
             return self.own.as_ref().map(|own| own.delivery(message));
         }
         Some(delivery(message, self.qos, self.retain_as_published, &self.ids))
-    }
-
-    fn stored_copy(&self, message: &Message) -> Option<StoredCopy> {
-        if !self.mailbox.is_stored() {
-            return None;
-        }
-        let delivery = self.delivery(message).filter(|delivery| delivery.qos != QoS::AtMostOnce)?;
-        let Delivery { qos, retain, subscription_ids, .. } = delivery;
-        Some(StoredCopy { owner: self.mailbox.owner(), qos, retain, subscription_ids })
     }
 
     fn push(&self, message: &Message, reserved: bool, row: RowId, batch: &mut Batch) -> Pushed {

@@ -136,8 +136,6 @@ impl Group {
     /// Gives one message to one member, or keeps it for whoever has room next.
     pub(super) fn give(&self, message: &Message, row: RowId, batch: &mut Batch) -> Given {
         let mut inner = self.inner.lock();
-        // A group that became one of the stored since the message was stored has no row of it.
-        let row = if self.is_stored() && message.qos() != QoS::AtMostOnce { row } else { RowId::NONE };
         if inner.members.is_empty() {
             return Given::Closed;
         }
@@ -426,6 +424,10 @@ impl Groups {
             group.drop_queue(batch);
         }
         true
+    }
+
+    pub(super) fn id_of(&self, (share, filter): (&str, &str)) -> Option<GroupId> {
+        self.inner.lock().by_name.get(&(share.into(), filter.into())).map(|group| group.id)
     }
 
     pub(super) fn by_id(&self, id: GroupId) -> Option<Arc<Group>> {

@@ -285,6 +285,7 @@ impl Driver {
     }
 
     fn unsubscribe(&mut self, request: &UnsubscribeRequest, turn: &mut Turn) -> Result<(), End> {
+        request.filters.iter().for_each(|filter| self.claim_shared(filter, turn));
         let Stage::Attached(attached) = &self.stage else { return Ok(()) };
         let existed: Vec<_> = request
             .filters
@@ -300,6 +301,19 @@ impl Driver {
         }
         let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
         self.connection.on_unsubscribed(request, &existed, out).map_err(End::Closed)
+    }
+
+    /// What has been sent for a shared subscription is completed after its end, too ([MQTT-3.10.4-3]), by the session
+    /// itself: the group may go with its last member.
+    fn claim_shared(&mut self, filter: &str, turn: &mut Turn) {
+        let Stage::Attached(attached) = &self.stage else { return };
+        let group = ParsedFilter::parse(filter).ok().and_then(|parsed| self.place.shared.router.group_of(parsed));
+        let (Some(group), Some(session)) = (group, self.connection.session_mut()) else { return };
+        if attached.mailbox.is_stored() {
+            let mut sent: Vec<_> = session.shared_in_flight(group).filter(|sent| sent.row.is_stored()).collect();
+            let claimed = self.place.shared.keeper.append_claim(attached.mailbox.owner(), &mut sent);
+            claimed.into_iter().for_each(|ticket| turn.wait_for(ticket));
+        }
     }
 
     pub(super) fn owner(&self) -> OwnerId {

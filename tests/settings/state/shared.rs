@@ -1,6 +1,6 @@
 //! Shared subscriptions over a crash: what waits for the group, and what a member had.
 
-use midge::packet::{ProtocolVersion, QoS};
+use midge::packet::{ProtocolVersion, Publish, QoS};
 
 use super::{at, back, take};
 use crate::queues::{assert_accounted, lasting};
@@ -85,20 +85,99 @@ async fn a_started_qos_2_stays_with_its_member() {
 
 #[tokio::test]
 async fn a_group_without_members_is_gone_with_what_waited_for_it() {
-    let midge = Midge::start_stored("").await;
-    member(&midge, "one", QoS::AtLeastOnce).await.leave().await;
-    offer(&midge, QoS::AtLeastOnce, &["1"]).await;
-    let mut one = back(&midge, "one").await;
-    one.next().await;
+    let midge = Midge::start_stored("[limits]\ninflight_max = 1\n").await;
+    let mut one = member(&midge, "one", QoS::AtLeastOnce).await;
+    offer(&midge, QoS::AtLeastOnce, &["sent", "waits"]).await;
+    one.expect("PUBLISH q1 a 'sent'").await;
     assert_eq!(one.unsubscribe("$share/g/a").await, "0x00");
     let midge = midge.kill().await;
     let mut one = back(&midge, "one").await;
+    assert_eq!(take(&mut one, 1).await, ["sent"]);
     one.ping().await;
-    assert_eq!(midge.gate.after_kill().recovered().groups.len(), 0);
+    assert_eq!((midge.gate.after_kill().recovered().groups.len(), midge.gate.rows()), (0, 0));
     one.subscribe("$share/g/a", QoS::AtLeastOnce).await;
     offer(&midge, QoS::AtLeastOnce, &["2"]).await;
     assert_eq!(take(&mut one, 1).await, ["2"]);
     one.ping().await;
+    assert_accounted(&midge);
+}
+
+// [MQTT-3.10.4-3]
+#[tokio::test]
+async fn what_was_in_flight_outlives_the_group() {
+    let midge = Midge::start_stored("").await;
+    let mut one = member(&midge, "one", QoS::AtLeastOnce).await;
+    offer(&midge, QoS::AtLeastOnce, &["1", "2", "3"]).await;
+    let first = one.expect("PUBLISH q1 a '1'").await;
+    one.acknowledge(&first).await;
+    let second = one.expect("PUBLISH q1 a '2'").await;
+    one.expect("PUBLISH q1 a '3'").await;
+    assert_eq!(one.unsubscribe("$share/g/a").await, "0x00");
+    let after_kill = midge.kill().await;
+    one.acknowledge(&second).await;
+    one.ping().await;
+    assert_accounted(&midge);
+    let after_ack = midge.kill().await;
+    for (midge, left) in [(after_kill, &["2", "3"][..]), (after_ack, &["3"])] {
+        assert_eq!(midge.broker.accounting().recovered, left.len() as u64);
+        let mut one = back(&midge, "one").await;
+        assert_eq!(take(&mut one, left.len()).await, left);
+        one.ping().await;
+        assert_eq!(midge.gate.rows(), 0);
+        assert_accounted(&midge);
+    }
+}
+
+/// A session's own copy and its group's are two messages, whichever is taken over first.
+#[tokio::test]
+async fn a_session_that_matches_twice_has_both_copies_after_a_crash() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        for taken in [0, 1] {
+            let midge = Midge::start_stored("").await;
+            let mut one = member(&midge, "one", qos).await;
+            one.subscribe("a", qos).await;
+            offer(&midge, qos, &["1"]).await;
+            let copies = [one.next().await, one.next().await];
+            let ids = copies.each_ref().map(|copy| copy.publish().packet_id.expect("an id"));
+            if qos == QoS::AtLeastOnce {
+                one.acknowledge(&copies[taken]).await;
+            } else {
+                one.send_pubrec(ids[taken]).await;
+                one.expect(&format!("PUBREL #{} 0x00", ids[taken])).await;
+            }
+            one.ping().await;
+            let midge = midge.kill().await;
+            let mut one = back(&midge, "one").await;
+            if qos == QoS::ExactlyOnce {
+                one.expect(&format!("PUBREL #{} 0x00", ids[taken])).await;
+                one.send_pubcomp(ids[taken]).await;
+            }
+            assert_eq!(take(&mut one, 1).await, ["1"], "{qos:?}, {taken}");
+            one.ping().await;
+            assert_eq!(midge.gate.rows(), 0, "{qos:?}, {taken}");
+            assert_accounted(&midge);
+        }
+    }
+}
+
+/// Each of two groups owes its copy, and the retained message is kept beside both.
+#[tokio::test]
+async fn two_groups_of_one_member_and_the_retained_message_are_kept_apart() {
+    let midge = Midge::start_stored("").await;
+    let mut one = member(&midge, "one", QoS::ExactlyOnce).await;
+    one.subscribe("$share/h/+", QoS::ExactlyOnce).await;
+    let mut writer = midge.join(v5("writer")).await;
+    assert_eq!(writer.offer(Publish { retain: true, ..at(QoS::ExactlyOnce, "a", "1") }).await, "0x00");
+    let ids = [one.next().await, one.next().await].map(|copy| copy.publish().packet_id.expect("an id"));
+    one.send_pubrec(ids[0]).await;
+    one.expect(&format!("PUBREL #{} 0x00", ids[0])).await;
+    one.send_pubcomp(ids[0]).await;
+    one.ping().await;
+    let midge = midge.kill().await;
+    let mut one = back(&midge, "one").await;
+    assert_eq!(take(&mut one, 1).await, ["1"]);
+    one.ping().await;
+    assert_eq!((midge.gate.rows(), midge.gate.after_kill().recovered().retained.len()), (0, 1));
     assert_accounted(&midge);
 }
 
