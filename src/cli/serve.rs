@@ -150,7 +150,7 @@ fn runtime(worker_threads: u16) -> io::Result<Runtime> {
     if worker_threads > 0 {
         builder.worker_threads(worker_threads.into());
     }
-    builder.enable_all().thread_name("midge").build()
+    builder.enable_all().thread_name("midge").on_thread_park(midge::net::thread_parks).build()
 }
 
 /// Tells systemd, where there is one.

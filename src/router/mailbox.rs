@@ -97,6 +97,8 @@ pub enum MailboxEvent {
     Control(Control),
     /// An operator asks: [`Mailbox::take_inquiry`].
     Inquired,
+    /// There are messages, but few.
+    Few,
     /// Messages were moved out; others may wait for window or room.
     Deliveries,
     /// A shared group of this session has messages waiting, and there is window for them.
@@ -117,6 +119,8 @@ pub struct Wishes {
     pub groups: bool,
     /// No page is being read.
     pub pages: bool,
+    /// Rather no messages yet than a few: others are about to send more.
+    pub gather: bool,
 }
 
 /// What a driver has under way to its client, as it last told the mailbox.
@@ -402,6 +406,9 @@ impl Mailbox {
         }
         if inner.inquiry.is_some() {
             return Poll::Ready(MailboxEvent::Inquired);
+        }
+        if wishes.gather && inner.waiting.is_worth_gathering() {
+            return Poll::Ready(MailboxEvent::Few);
         }
         if wishes.bytes_max > 0 && inner.move_out(wishes.bytes_max, into) {
             return Poll::Ready(MailboxEvent::Deliveries);

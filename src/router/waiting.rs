@@ -36,6 +36,10 @@ struct Asleep {
     expiry: Expiry,
 }
 
+/// A write costs as much as some tens of small messages.
+const GATHER_BELOW: usize = 16;
+const GATHER_BYTES_BELOW: u64 = 16 * 1024;
+
 /// The earliest of several times.
 #[derive(Clone, Copy)]
 struct Expiry(BrokerTime);
@@ -313,6 +317,11 @@ impl Waiting {
         self.bytes -= delivery.message.size() as u64;
         self.acked -= u32::from(is_acked(&delivery));
         Some(delivery)
+    }
+
+    /// So few that a write for them alone costs more than they do.
+    pub(super) fn is_worth_gathering(&self) -> bool {
+        (1..GATHER_BELOW).contains(&self.queue.len()) && self.bytes < GATHER_BYTES_BELOW
     }
 
     pub(super) fn is_queue_empty(&self) -> bool {

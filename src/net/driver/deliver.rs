@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::attach::Reading;
 use super::turn::Turn;
-use super::{Driver, End, Progress, Stage};
+use super::{Driver, End, Progress, Stage, gather};
 use crate::auth::Subscribing;
 use crate::message::{Delivery, DropCause, Message, RowId};
 use crate::net::{keeper, operator};
@@ -40,11 +40,22 @@ impl Driver {
             let produced = turn.out.len() + turn.answer.len() + self.held_bytes();
             let bytes_max = if is_open { TURN_BYTES_MAX.saturating_sub(produced) } else { 0 };
             let Stage::Attached(attached) = &self.stage else { return Ok(progress) };
-            let wishes = Wishes { bytes_max: bytes_max as u64, groups, pages: attached.page.is_none() };
+            let wishes = Wishes {
+                bytes_max: bytes_max as u64,
+                groups,
+                pages: attached.page.is_none(),
+                gather: !self.has_gathered && gather::is_busy(),
+            };
             let event = attached.mailbox.poll(cx.waker(), self.under_way(), wishes, &mut turn.deliveries);
             match event {
                 Poll::Pending => return Ok(progress),
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
+                Poll::Ready(MailboxEvent::Few) => {
+                    // To the end of the queue of tasks: those before it may have more.
+                    self.has_gathered = true;
+                    cx.waker().wake_by_ref();
+                    return Ok(progress);
+                }
                 Poll::Ready(MailboxEvent::Inquired) => self.answer_operator(),
                 Poll::Ready(MailboxEvent::GroupsWaiting) => {
                     self.place.shared.router.pull_shared(&attached.mailbox, &mut turn.batch);
@@ -58,6 +69,7 @@ impl Driver {
                 }
                 Poll::Ready(MailboxEvent::Deliveries) => {
                     progress = Progress::Some;
+                    self.has_gathered = false;
                     self.send_deliveries(turn);
                 }
             }

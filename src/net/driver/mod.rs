@@ -13,6 +13,7 @@
 mod attach;
 mod deliver;
 mod ending;
+pub(super) mod gather;
 mod held;
 mod inbound;
 mod turn;
@@ -62,6 +63,8 @@ pub(super) struct Driver {
     held: Option<Box<Held>>,
     /// Too much waits for the disk: no PUBLISH is taken.
     store_busy: bool,
+    /// It has waited for more messages once, and takes what there is.
+    has_gathered: bool,
     alarm: Alarm,
 }
 
@@ -129,6 +132,7 @@ impl Driver {
             unsent: None,
             held: None,
             store_busy: false,
+            has_gathered: false,
         }
     }
 
@@ -206,6 +210,7 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
+        gather::note_turn();
         turn::with(|turn| driver.poll_turns(cx, turn))
     }
 }

@@ -108,6 +108,11 @@ impl Peers {
     async fn turn(&mut self) -> bool {
         // The runtime learns of readiness between two polls.
         tokio::task::yield_now().await;
+        gather::thread_parks();
+        self.poll()
+    }
+
+    fn poll(&mut self) -> bool {
         let Some(driver) = &mut self.driver else { return true };
         let over = driver.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready();
         if over {
@@ -389,6 +394,34 @@ async fn whoever_waits_for_a_session_when_the_broker_stops_is_refused() {
     owner.turn().await;
     assert_eq!(owner.packets().await, [(PacketType::ConnAck, None), (PacketType::Disconnect, None)]);
     assert!(bench.shared.sessions.view("c").is_some_and(|view| !view.connected), "parked, for there is no heir");
+}
+
+/// Only where others wait for their turn, only once, and only for a few.
+#[tokio::test]
+async fn a_receiver_of_few_messages_lets_others_go_first_on_a_busy_thread() {
+    let bench = Bench::new();
+    let mut receiver = bench.connect();
+    receiver.connect("r", ConnectProperties::default()).await;
+    receiver.subscribe(&[("a", at(QoS::AtMostOnce))]).await;
+    receiver.packets().await;
+    bench.publish("a", b"1", QoS::AtMostOnce, false);
+    receiver.turn().await;
+    assert_eq!(receiver.packets().await.len(), 1, "alone it goes at once");
+
+    for others in [2, 40] {
+        gather::thread_parks();
+        (0..100).for_each(|_| gather::note_turn());
+        bench.publish("a", b"2", QoS::AtMostOnce, false);
+        receiver.poll();
+        assert_eq!(receiver.packets().await.len(), 0, "others may have more");
+        (0..others).for_each(|_| bench.publish("a", b"3", QoS::AtMostOnce, false));
+        receiver.poll();
+        assert_eq!(receiver.packets().await.len(), 1 + others);
+    }
+
+    (0..40).for_each(|_| bench.publish("a", b"4", QoS::AtMostOnce, false));
+    receiver.poll();
+    assert_eq!(receiver.packets().await.len(), 40, "enough for a write of their own");
 }
 
 #[tokio::test]

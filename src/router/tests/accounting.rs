@@ -103,7 +103,7 @@ impl World {
                     self.delivered += into.iter().filter(|delivery| delivery.qos == AtMostOnce).count() as u64;
                     member.client.inflight.extend(into.drain(..).filter(|delivery| delivery.qos != AtMostOnce));
                 }
-                Poll::Ready(MailboxEvent::Control(_) | MailboxEvent::Inquired | MailboxEvent::PageWanted { .. }) => {}
+                Poll::Ready(_) => {}
                 Poll::Pending => break,
             }
             assert!(member.client.inflight.len() as u32 <= member.client.window, "never beyond the window");

@@ -41,7 +41,7 @@ fn drive(router: &Router, mailbox: &Arc<Mailbox>, window: u32, mut enough: impl 
                 router.pull_shared(mailbox, &mut batch);
                 router.flush(&mut batch);
             }
-            Poll::Ready(MailboxEvent::Control(_) | MailboxEvent::Inquired | MailboxEvent::PageWanted { .. }) => return,
+            Poll::Ready(_) => return,
             Poll::Pending => {
                 let asleep = Instant::now();
                 thread::park_timeout(PATIENCE);

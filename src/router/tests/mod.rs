@@ -57,7 +57,7 @@ fn qos(qos: QoS) -> SubscribeOptions {
 
 /// Of a driver that reads no pages.
 fn wishes(bytes_max: u64, groups: bool) -> Wishes {
-    Wishes { bytes_max, groups, pages: false }
+    Wishes { bytes_max, groups, pages: false, gather: false }
 }
 
 /// A router and the turn of one thread.
