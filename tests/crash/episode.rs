@@ -15,7 +15,7 @@ use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Subscriber};
 use crate::verdict::Verdict;
 use crate::witness;
-use crate::world::{self, GROUPS, PUBLISHERS, SUBSCRIBERS, Subject, TOPICS_IN_A_GROUP};
+use crate::world::{self, BRANCHES, PUBLISHERS, SUBSCRIBERS, Subject, TOPICS_IN_A_BRANCH};
 
 /// How long a broker lives.
 const TRAFFIC_MILLIS: std::ops::Range<u64> = 5..150;
@@ -143,10 +143,10 @@ impl Clients {
 fn last_messages(history: &History, subscriber: usize) -> HashSet<(usize, usize)> {
     let mut last = HashSet::new();
     for (publisher, published) in history.published.iter().enumerate() {
-        let latest = published.iter().enumerate().rev().take(GROUPS * TOPICS_IN_A_GROUP);
+        let latest = published.iter().enumerate().rev().take(BRANCHES * TOPICS_IN_A_BRANCH);
         last.extend(latest.filter_map(|(sequence, message)| {
-            let Subject::Topic { group, .. } = message.subject else { return None };
-            history.is_subscribed(subscriber, group).then_some((publisher, sequence))
+            let Subject::Topic { branch, .. } = message.subject else { return None };
+            history.is_subscribed(subscriber, branch).then_some((publisher, sequence))
         }));
     }
     last

@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::world::{GROUPS, PUBLISHERS, RETAINED, SUBSCRIBERS, Subject};
+use crate::world::{BRANCHES, PUBLISHERS, RETAINED, SUBSCRIBERS, Subject};
 
 /// Counts events. What is sent is noted before it is sent, what is received after it was received: of two events, the
 /// earlier one has happened earlier.
@@ -42,7 +42,7 @@ pub struct Delivered {
 /// One subscriber's part.
 #[derive(Default)]
 pub struct Inbox {
-    pub subscriptions: [Vec<Subscribed>; GROUPS],
+    pub subscriptions: [Vec<Subscribed>; BRANCHES],
     pub delivered: Vec<Delivered>,
 }
 
@@ -96,9 +96,9 @@ impl History {
     }
 
     /// A SUBSCRIBE or UNSUBSCRIBE is about to be sent for the first time.
-    pub fn changing(&mut self, subscriber: usize, group: usize, subscribes: bool) {
+    pub fn changing(&mut self, subscriber: usize, branch: usize, subscribes: bool) {
         let now = self.now();
-        let subscriptions = &mut self.inboxes[subscriber].subscriptions[group];
+        let subscriptions = &mut self.inboxes[subscriber].subscriptions[branch];
         if subscribes {
             subscriptions.push(Subscribed { asked: now, ..Subscribed::default() });
         } else if let Some(last) = subscriptions.last_mut() {
@@ -107,9 +107,9 @@ impl History {
     }
 
     /// Its SUBACK or UNSUBACK has come.
-    pub fn changed(&mut self, subscriber: usize, group: usize, subscribes: bool) {
+    pub fn changed(&mut self, subscriber: usize, branch: usize, subscribes: bool) {
         let now = self.now();
-        if let Some(last) = self.inboxes[subscriber].subscriptions[group].last_mut() {
+        if let Some(last) = self.inboxes[subscriber].subscriptions[branch].last_mut() {
             let moment = if subscribes { &mut last.granted } else { &mut last.ended };
             moment.get_or_insert(now);
         }
@@ -165,8 +165,8 @@ impl History {
         self.sessions_lost > 0 || self.retained_lost > 0 || !self.nonsense.is_empty()
     }
 
-    pub fn is_subscribed(&self, subscriber: usize, group: usize) -> bool {
-        let last = self.inboxes[subscriber].subscriptions[group].last();
+    pub fn is_subscribed(&self, subscriber: usize, branch: usize) -> bool {
+        let last = self.inboxes[subscriber].subscriptions[branch].last();
         last.is_some_and(|last| last.granted.is_some() && last.ending.is_none())
     }
 }

@@ -5,19 +5,19 @@ use rand::rngs::StdRng;
 
 use crate::history::History;
 use crate::verdict::Verdict;
-use crate::world::{self, GROUPS, PUBLISHERS, RETAINED, SUBSCRIBERS, Subject, TOPICS_IN_A_GROUP};
+use crate::world::{self, BRANCHES, PUBLISHERS, RETAINED, SUBSCRIBERS, Subject, TOPICS_IN_A_BRANCH};
 
 /// What a broker without a fault delivers to a subscriber: message and QoS, in order.
 type Deliveries = Vec<((usize, usize), u8)>;
 
-/// Every subscriber has groups 0 to 2; traffic of every kind, all of it acknowledged.
+/// Every subscriber has branches 0 to 2; traffic of every kind, all of it acknowledged.
 fn traffic(choices: &mut StdRng) -> (History, [Deliveries; SUBSCRIBERS]) {
     let mut history = History::default();
     let mut deliveries = [const { Vec::new() }; SUBSCRIBERS];
     for subscriber in 0..SUBSCRIBERS {
-        for group in 0..3 {
-            history.changing(subscriber, group, true);
-            history.changed(subscriber, group, true);
+        for branch in 0..3 {
+            history.changing(subscriber, branch, true);
+            history.changed(subscriber, branch, true);
         }
     }
     for _ in 0..choices.random_range(100..300) {
@@ -25,15 +25,15 @@ fn traffic(choices: &mut StdRng) -> (History, [Deliveries; SUBSCRIBERS]) {
         let subject = if choices.random_ratio(1, 10) {
             Subject::Retained { number: choices.random_range(0..RETAINED), clears: false }
         } else {
-            let group = choices.random_range(0..GROUPS);
-            Subject::Topic { group, number: choices.random_range(0..TOPICS_IN_A_GROUP) }
+            let branch = choices.random_range(0..BRANCHES);
+            Subject::Topic { branch, number: choices.random_range(0..TOPICS_IN_A_BRANCH) }
         };
         let sequence = history.sent(publisher, subject);
         history.acknowledged(publisher, sequence);
         history.completed(publisher, sequence);
-        let Subject::Topic { group: group @ 0..3, .. } = subject else { continue };
+        let Subject::Topic { branch: branch @ 0..3, .. } = subject else { continue };
         for (subscriber, deliveries) in deliveries.iter_mut().enumerate() {
-            let qos = subject.qos(publisher).min(world::subscription_qos(subscriber, group));
+            let qos = subject.qos(publisher).min(world::subscription_qos(subscriber, branch));
             deliveries.push(((publisher, sequence), qos));
         }
     }
@@ -145,9 +145,9 @@ fn a_message_after_the_unsuback_is_unwanted() {
         |verdict| verdict.unwanted,
         |history, deliveries, _| {
             history.changing(1, 2, false);
-            let under_way = history.sent(0, Subject::Topic { group: 2, number: 0 });
+            let under_way = history.sent(0, Subject::Topic { branch: 2, number: 0 });
             history.changed(1, 2, false);
-            let behind = history.sent(0, Subject::Topic { group: 2, number: 0 });
+            let behind = history.sent(0, Subject::Topic { branch: 2, number: 0 });
             for sequence in [under_way, behind] {
                 history.acknowledged(0, sequence);
                 history.completed(0, sequence);

@@ -11,7 +11,7 @@ use crate::connection::{Connection, Next};
 use crate::history::Ledger;
 use crate::received::{Ack, Frame};
 use crate::wire::{self, Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, Publish};
-use crate::world::{self, GROUPS, RETAINED, Subject, TOPICS_IN_A_GROUP};
+use crate::world::{self, BRANCHES, RETAINED, Subject, TOPICS_IN_A_BRANCH};
 
 /// Longer than the broker may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -157,8 +157,8 @@ impl Publisher {
             let (number, clears) = (self.choices.random_range(0..RETAINED), self.choices.random_ratio(1, 3));
             return Subject::Retained { number, clears };
         }
-        let group = self.choices.random_range(0..GROUPS);
-        Subject::Topic { group, number: self.choices.random_range(0..TOPICS_IN_A_GROUP) }
+        let branch = self.choices.random_range(0..BRANCHES);
+        Subject::Topic { branch, number: self.choices.random_range(0..TOPICS_IN_A_BRANCH) }
     }
 
     fn next_id(&mut self) -> u16 {
@@ -172,6 +172,6 @@ impl Publisher {
 }
 
 fn every_topic() -> VecDeque<Subject> {
-    let topics = (0..GROUPS).flat_map(|group| (0..TOPICS_IN_A_GROUP).map(move |number| (group, number)));
-    topics.map(|(group, number)| Subject::Topic { group, number }).collect()
+    let topics = (0..BRANCHES).flat_map(|branch| (0..TOPICS_IN_A_BRANCH).map(move |number| (branch, number)));
+    topics.map(|(branch, number)| Subject::Topic { branch, number }).collect()
 }

@@ -11,7 +11,7 @@ use crate::connection::{Connection, Next};
 use crate::history::Ledger;
 use crate::received::{Ack, Frame, Publish, SubAck};
 use crate::wire::{self, Connect, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Subscribe, UNSUBACK, Unsubscribe};
-use crate::world::{self, CHANGING, GROUPS};
+use crate::world::{self, BRANCHES, CHANGING};
 
 /// Longer than a broker is left alive.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A SUBSCRIBE or UNSUBSCRIBE that is not acknowledged.
 struct Pending {
     id: u16,
-    group: usize,
+    branch: usize,
     subscribes: bool,
 }
 
@@ -31,7 +31,7 @@ pub struct Subscriber {
     connection: u32,
     last_id: u16,
     /// What it has asked for, whether acknowledged or not.
-    wanted: [bool; GROUPS],
+    wanted: [bool; BRANCHES],
     /// In order; the first has been sent at least once.
     pending: VecDeque<Pending>,
     /// Packet ids of QoS 2 without PUBREL, and their messages.
@@ -66,7 +66,7 @@ impl Subscriber {
             has_session: false,
             connection: 0,
             last_id: 0,
-            wanted: [false; GROUPS],
+            wanted: [false; BRANCHES],
             pending: VecDeque::new(),
             received: HashMap::new(),
         }
@@ -151,8 +151,8 @@ impl Subscriber {
             }
         } else {
             self.has_session = true;
-            let changing = self.choices.random_range(CHANGING..GROUPS);
-            (0..CHANGING).chain([changing]).for_each(|group| self.want(group, true));
+            let changing = self.choices.random_range(CHANGING..BRANCHES);
+            (0..CHANGING).chain([changing]).for_each(|branch| self.want(branch, true));
             self.note_first(ledger);
         }
         self.send_first(&mut connection)?;
@@ -170,46 +170,46 @@ impl Subscriber {
 
     /// The session is lost; what was acknowledged then has to be asked for once more.
     fn subscribe_again(&mut self, connection: &mut Connection) -> Option<()> {
-        let mut groups = self.wanted;
-        self.pending.iter().for_each(|pending| groups[pending.group] = false);
-        if groups == [false; GROUPS] {
+        let mut branches = self.wanted;
+        self.pending.iter().for_each(|pending| branches[pending.branch] = false);
+        if branches == [false; BRANCHES] {
             return Some(());
         }
         let mut subscribe = Subscribe::new(connection.version, next_id(&mut self.last_id));
-        for group in (0..GROUPS).filter(|group| groups[*group]) {
-            subscribe = subscribe.filter(world::filter(group), world::subscription_qos(self.index, group));
+        for branch in (0..BRANCHES).filter(|branch| branches[*branch]) {
+            subscribe = subscribe.filter(world::filter(branch), world::subscription_qos(self.index, branch));
         }
         connection.send(&subscribe.bytes())
     }
 
-    fn want(&mut self, group: usize, subscribes: bool) {
-        self.wanted[group] = subscribes;
+    fn want(&mut self, branch: usize, subscribes: bool) {
+        self.wanted[branch] = subscribes;
         let id = next_id(&mut self.last_id);
-        self.pending.push_back(Pending { id, group, subscribes });
+        self.pending.push_back(Pending { id, branch, subscribes });
     }
 
-    /// Subscribes to one of the changing groups, or unsubscribes from it.
+    /// Subscribes to one of the changing branches, or unsubscribes from it.
     fn change(&mut self, connection: &mut Connection, ledger: &Ledger) -> Option<()> {
         if !self.pending.is_empty() {
             return Some(());
         }
-        let group = self.choices.random_range(CHANGING..GROUPS);
-        self.want(group, !self.wanted[group]);
+        let branch = self.choices.random_range(CHANGING..BRANCHES);
+        self.want(branch, !self.wanted[branch]);
         self.note_first(ledger);
         self.send_first(connection)
     }
 
     fn note_first(&self, ledger: &Ledger) {
         if let Some(first) = self.pending.front() {
-            ledger.open().changing(self.index, first.group, first.subscribes);
+            ledger.open().changing(self.index, first.branch, first.subscribes);
         }
     }
 
     fn send_first(&self, connection: &mut Connection) -> Option<()> {
-        let Some(Pending { id, group, subscribes }) = self.pending.front() else { return Some(()) };
-        let (version, filter) = (connection.version, world::filter(*group));
+        let Some(Pending { id, branch, subscribes }) = self.pending.front() else { return Some(()) };
+        let (version, filter) = (connection.version, world::filter(*branch));
         let bytes = if *subscribes {
-            Subscribe::new(version, *id).filter(filter, world::subscription_qos(self.index, *group)).bytes()
+            Subscribe::new(version, *id).filter(filter, world::subscription_qos(self.index, *branch)).bytes()
         } else {
             Unsubscribe::new(version, *id).filter(filter).bytes()
         };
@@ -220,10 +220,10 @@ impl Subscriber {
         let suback = SubAck::read(connection.version, frame.kind(), frame);
         assert!(suback.codes.iter().all(|code| *code < 0x80), "refused: {suback:02x?}");
         // That of the first one, or of those that were asked for once more.
-        let Some(Pending { group, subscribes, .. }) = self.pending.pop_front_if(|first| first.id == suback.id) else {
+        let Some(Pending { branch, subscribes, .. }) = self.pending.pop_front_if(|first| first.id == suback.id) else {
             return Some(());
         };
-        ledger.open().changed(self.index, group, subscribes);
+        ledger.open().changed(self.index, branch, subscribes);
         self.note_first(ledger);
         self.send_first(connection)
     }

@@ -74,27 +74,27 @@ impl Verdict {
         for delivered in &inbox.delivered {
             let (publisher, sequence) = (delivered.publisher, delivered.sequence);
             let message = history.published.get(publisher).and_then(|published| published.get(sequence));
-            let Some((message, Subject::Topic { group, .. })) = message.map(|message| (message, message.subject))
+            let Some((message, Subject::Topic { branch, .. })) = message.map(|message| (message, message.subject))
             else {
                 self.nonsense.push(format!("subscriber {subscriber}: message {sequence} of {publisher} is not for it"));
                 continue;
             };
             self.delivered += 1;
-            let qos = message.subject.qos(publisher).min(world::subscription_qos(subscriber, group));
+            let qos = message.subject.qos(publisher).min(world::subscription_qos(subscriber, branch));
             if delivered.qos != qos {
                 self.nonsense.push(format!("subscriber {subscriber}: QoS {} instead of {qos}", delivered.qos));
             }
             let count = counts.entry((publisher, sequence)).or_default();
             if count.all == 0 {
                 let latest = latest.entry((publisher, message.subject)).or_default();
-                let is_late = *latest > sequence && is_ordered(message, &inbox.subscriptions[group]);
+                let is_late = *latest > sequence && is_ordered(message, &inbox.subscriptions[branch]);
                 self.out_of_order += u64::from(is_late);
                 *latest = sequence.max(*latest);
             }
             count.add(delivered.connection);
             self.duplicates += u64::from(qos == 2 && count.all > 1);
             self.repeated += u64::from(qos == 1 && count.on_connection > message.transmissions);
-            self.unwanted += u64::from(is_unwanted(message, &inbox.subscriptions[group]));
+            self.unwanted += u64::from(is_unwanted(message, &inbox.subscriptions[branch]));
             let is_old = history.end.is_some_and(|end| message.sent < end);
             self.came_back += u64::from(delivered.is_after_the_end && is_old);
         }
@@ -110,8 +110,8 @@ impl Verdict {
     ) {
         for (publisher, published) in history.published.iter().enumerate() {
             for (sequence, message) in published.iter().enumerate() {
-                let Subject::Topic { group, .. } = message.subject else { continue };
-                if is_owed(message, &inbox.subscriptions[group]) {
+                let Subject::Topic { branch, .. } = message.subject else { continue };
+                if is_owed(message, &inbox.subscriptions[branch]) {
                     self.owed += 1;
                     if !counts.contains_key(&(publisher, sequence)) {
                         self.lost += 1;

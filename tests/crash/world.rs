@@ -9,11 +9,11 @@ use crate::wire::Version;
 
 pub const PUBLISHERS: usize = 4;
 pub const SUBSCRIBERS: usize = 6;
-/// Each subscriber has a filter for each group, or none. Groups do not overlap, so a message is owed once.
-pub const GROUPS: usize = 4;
-/// Groups from here on are subscribed to and unsubscribed from while messages flow.
+/// Each subscriber has a filter for each branch, or none. Branches do not overlap, so a message is owed once.
+pub const BRANCHES: usize = 4;
+/// Branches from here on are subscribed to and unsubscribed from while messages flow.
 pub const CHANGING: usize = 2;
-pub const TOPICS_IN_A_GROUP: usize = 3;
+pub const TOPICS_IN_A_BRANCH: usize = 3;
 /// Retained topics of each publisher; nobody else writes them.
 pub const RETAINED: usize = 3;
 
@@ -21,7 +21,7 @@ pub const RETAINED: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     Topic {
-        group: usize,
+        branch: usize,
         number: usize,
     },
     /// `clears`: without a payload, which ends the topic's retained message.
@@ -34,7 +34,7 @@ pub enum Subject {
 impl Subject {
     pub fn topic(self, publisher: usize) -> String {
         match self {
-            Subject::Topic { group, number } => format!("g{group}/{number}"),
+            Subject::Topic { branch, number } => format!("b{branch}/{number}"),
             Subject::Retained { number, .. } => format!("r/{publisher}/{number}"),
         }
     }
@@ -47,13 +47,13 @@ impl Subject {
     }
 }
 
-pub fn filter(group: usize) -> String {
-    format!("g{group}/+")
+pub fn filter(branch: usize) -> String {
+    format!("b{branch}/+")
 }
 
 /// The QoS that a subscriber asks for.
-pub fn subscription_qos(subscriber: usize, group: usize) -> u8 {
-    if (subscriber + group).is_multiple_of(4) { 1 } else { 2 }
+pub fn subscription_qos(subscriber: usize, branch: usize) -> u8 {
+    if (subscriber + branch).is_multiple_of(4) { 1 } else { 2 }
 }
 
 pub fn version(client: usize) -> Version {
