@@ -1,16 +1,19 @@
 //! At a start: what the store has becomes the broker's state again, before the first client comes.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::context::{CRASH_GRACE_SECS, ListenerContext, Origin, Parked, Shared};
 use crate::auth::Identity;
-use crate::message::{Message, RowId};
+use crate::message::{Message, RowId, SubscriptionIds};
 use crate::packet::PacketId;
 use crate::protocol::{MountPoint, Replay, Session, SessionSubscription, Will};
 use crate::router::{Batch, Mailbox};
 use crate::store::{Change, Lost, Recovered, RecoveredGroup, RecoveredSession, Row};
-use crate::topic::{ParsedFilter, QoS};
+use crate::topic::{ParsedFilter, QoS, SubscribeOptions};
+
+type RecoveredSubscription = (Box<str>, SubscribeOptions, Option<NonZeroU32>);
 
 /// What is appended at a time.
 const CHANGES_MAX: usize = 1000;
@@ -37,7 +40,7 @@ impl Shared {
         let mut parked = Vec::new();
         for session in sessions {
             let listener = by_name.get(&*session.record.listener).unwrap_or(&first);
-            parked.extend(self.restore_session(session, listener, &mut batch)?);
+            parked.extend(self.restore_session(session, &recovered.groups, listener, &mut batch)?);
         }
         for changes in parked.chunks(CHANGES_MAX) {
             // Without this they are taken for connected once more after the next crash, and last longer.
@@ -54,6 +57,7 @@ impl Shared {
     fn restore_session(
         &self,
         recovered: RecoveredSession,
+        groups: &[RecoveredGroup],
         listener: &ListenerContext,
         batch: &mut Batch,
     ) -> Result<Option<Change>, Lost> {
@@ -74,9 +78,10 @@ impl Shared {
         let inflight = sent.len() as u64;
         let mount_point = MountPoint::from(&*record.mount_point);
         let received = received.into_iter().filter_map(PacketId::new);
-        let sent = sent
-            .into_iter()
-            .filter_map(|(row, id, copy)| Some((PacketId::new(id)?, row, copy.map(super::keeper::delivery))));
+        let sent = sent.into_iter().filter_map(|(row, id, copy)| {
+            let copy = copy.map(|copy| super::keeper::delivery(as_of_member(copy, groups, &subscriptions)));
+            Some((PacketId::new(id)?, row, copy))
+        });
         let mut session = Session::restore(Arc::clone(&client_id), &mount_point, received, sent);
         session.expiry_interval = if origin == Origin::Remnant { CRASH_GRACE_SECS } else { record.expiry_interval };
         session.will = record
@@ -156,4 +161,20 @@ impl Shared {
         }
         self.keeper.append_time(self.clock.now());
     }
+}
+
+/// A message waits in a shared group as it was published; once it is sent to a member it is as its subscription says.
+fn as_of_member(mut row: Row, groups: &[RecoveredGroup], subscriptions: &[RecoveredSubscription]) -> Row {
+    let owner = row.copy.owner;
+    if owner.group().is_none() {
+        return row;
+    }
+    // It may have left the group, which may have ended.
+    let group = groups.iter().find(|group| group.owner == owner);
+    let subscription = group.and_then(|group| subscriptions.iter().find(|(filter, ..)| *filter == group.filter));
+    let (retain_as_published, id) =
+        subscription.map_or((false, None), |(_, options, id)| (options.retain_as_published, *id));
+    row.copy.retain &= retain_as_published; // [MQTT-3.3.1-12]
+    row.copy.subscription_ids = id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())); // [MQTT-3.3.4-3]
+    row
 }

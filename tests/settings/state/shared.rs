@@ -1,6 +1,8 @@
 //! Shared subscriptions over a crash: what waits for the group, and what a member had.
 
-use midge::packet::{ProtocolVersion, Publish, QoS};
+use std::num::NonZeroU32;
+
+use midge::packet::{Packet, PacketId, ProtocolVersion, Publish, QoS, Subscribe, SubscribeFilters, SubscribeOptions};
 
 use super::{at, back, take};
 use crate::queues::{assert_accounted, lasting};
@@ -81,6 +83,35 @@ async fn a_started_qos_2_stays_with_its_member() {
     one.send_pubcomp(second).await;
     one.ping().await;
     assert_accounted(&midge);
+}
+
+// [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT-3.3.4-3]
+#[tokio::test]
+async fn a_started_qos_2_is_sent_again_as_its_member_asked_for_it() {
+    for (retain_as_published, id) in [(false, NonZeroU32::new(7)), (true, None)] {
+        let midge = Midge::start_stored("").await;
+        let mut one = midge.join(lasting("one")).await;
+        let options = SubscribeOptions { qos: QoS::ExactlyOnce, retain_as_published, ..SubscribeOptions::default() };
+        one.send(&Packet::Subscribe(Subscribe {
+            packet_id: PacketId::new(1).expect("not 0"),
+            subscription_identifier: id,
+            user_properties: Default::default(),
+            filters: SubscribeFilters::from_list(&[("$share/g/a", options)]),
+        }))
+        .await;
+        one.expect("SUBACK #1 0x02").await;
+        let mut writer = midge.join(v5("writer")).await;
+        assert_eq!(writer.offer(Publish { retain: true, ..at(QoS::ExactlyOnce, "a", "1") }).await, "0x00");
+        let sent = one.next().await;
+        let midge = midge.kill().await;
+        let again = back(&midge, "one").await.next().await;
+        for publish in [sent.publish(), again.publish()] {
+            let ids: Vec<_> = publish.properties.subscription_ids().collect();
+            assert_eq!((publish.retain, &ids[..]), (retain_as_published, id.as_slice()));
+        }
+        assert!(again.publish().dup);
+        assert_accounted(&midge);
+    }
 }
 
 #[tokio::test]
