@@ -11,6 +11,10 @@ use std::{
     time::Duration,
 };
 
+use midge::message::{BrokerTime, OwnerId};
+use midge::store::journal::{Journal, JournalOptions};
+use midge::store::{Change, Durability, SessionRecord, Store};
+
 /// Nothing here takes a fraction of this, on a machine that works.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -170,6 +174,40 @@ fn without_a_subcommand_it_serves_says_how_to_open_it_and_stops_on_either_signal
         broker.says("only this machine can reach the broker; for the network:");
         broker.signal(signal);
         broker.stops();
+    }
+}
+
+/// Makes a data directory with sessions that sleep.
+fn store_sessions(directory: &Path, count: u64) {
+    let session = |owner| {
+        Change::PutSession(Box::new(SessionRecord {
+            owner: OwnerId(owner),
+            client_id: format!("sleeper-{owner}").into(),
+            user_name: None,
+            listener: "default".into(),
+            mount_point: "".into(),
+            expiry_interval: 3600,
+            disconnected_at: Some(BrokerTime::default()),
+            will: None,
+        }))
+    };
+    let (journal, _) = Journal::open(directory, &JournalOptions::default()).unwrap();
+    journal.append(&(1..=count).map(session).collect::<Vec<_>>(), Durability::Os).unwrap();
+    journal.close();
+}
+
+#[test]
+fn a_start_on_many_sessions_says_how_far_it_is_and_one_on_few_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    for (count, expected) in [(1, None), (10_000, Some("restoring 10000 sessions percent=0"))] {
+        let data = format!("data-{count}");
+        store_sessions(&directory.path().join(&data), count);
+        let broker = Broker::start(directory.path(), &["--listen", "127.0.0.1:0", "--data-dir", &data]);
+        let (before, _) = broker.says_after("listening");
+        let said = before.iter().find(|line| line.contains("restoring"));
+        assert!(said.is_some() == expected.is_some(), "{before:?}");
+        assert!(said.is_none_or(|said| said.ends_with(expected.unwrap_or_default())), "{said:?}");
+        assert!(before.iter().any(|line| line.contains(&format!("sessions={count} "))), "{before:?}");
     }
 }
 

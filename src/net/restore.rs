@@ -10,6 +10,7 @@ use crate::message::{Message, RowId, SubscriptionIds};
 use crate::packet::PacketId;
 use crate::protocol::{MountPoint, Replay, Session, SessionSubscription, Will};
 use crate::router::{Batch, Mailbox};
+use crate::store::progress::Progress;
 use crate::store::{Change, Lost, Recovered, RecoveredGroup, RecoveredSession, Row};
 use crate::topic::{ParsedFilter, QoS, SubscribeOptions};
 
@@ -17,6 +18,8 @@ type RecoveredSubscription = (Box<str>, SubscribeOptions, Option<NonZeroU32>);
 
 /// What is appended at a time.
 const CHANGES_MAX: usize = 1000;
+/// Sessions that a slow disk has the messages of in about a second.
+const MUCH_SESSIONS: u64 = 10_000;
 
 impl Shared {
     /// `listeners`: what sessions take their limits and access from, by the name of the one they were made on; those of a
@@ -38,7 +41,10 @@ impl Shared {
         let mut sessions = recovered.sessions;
         sessions.sort_by_key(|session| std::cmp::Reverse(session.record.owner));
         let mut parked = Vec::new();
+        let count = sessions.len() as u64;
+        let mut progress = Progress::begin(format!("restoring {count} sessions"), count, MUCH_SESSIONS);
         for session in sessions {
+            progress.add(1);
             let listener = by_name.get(&*session.record.listener).unwrap_or(&first);
             parked.extend(self.restore_session(session, &recovered.groups, listener, &mut batch)?);
         }

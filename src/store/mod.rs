@@ -13,6 +13,7 @@
 mod change;
 pub mod journal;
 pub mod memory;
+pub(crate) mod progress;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Facts};
 use super::disk::Disk;
@@ -18,6 +17,7 @@ use super::index::{ApplyError, Index};
 use super::read::{ReadError, SegmentReader};
 use super::record::{Record, Records, decode_session};
 use super::scan::{Scan, Scanner, read_head, was_synced};
+use crate::store::progress::Progress;
 use crate::store::{Recovered, RecoveredGroup, RecoveredSession};
 
 /// What a directory has in it.
@@ -151,9 +151,12 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     fn run(&mut self) -> Result<(), OpenError> {
-        let mut progress = Progress::new();
         let last = self.listing.segments.keys().next_back().copied().unwrap_or(0);
         let first = self.facts.position.segment;
+        let behind = self.listing.segments.range(first..).map(|(_, length)| length).sum::<u64>();
+        let bytes = behind.saturating_sub(self.facts.position.offset.into());
+        let what = format!("reading {} MB of the journal", bytes >> 20);
+        let mut progress = Progress::begin(what, bytes, MUCH_BYTES);
         for segment in first..=last.max(first) {
             let offset = if segment == first { self.facts.position.offset } else { SEGMENT_HEADER as u32 };
             let Some(length) = self
@@ -214,7 +217,7 @@ impl Replay<'_> {
                 Scan::End => return Ok(true),
                 Scan::Frame { at, head, records } if head.first >= self.index.next_record => {
                     self.since += head.total() as u64;
-                    progress.add(head.total(), self.listing);
+                    progress.add(head.total() as u64);
                     let mut load = |page: &_, owner| reader.page(page, owner);
                     let applied = self.index.apply(at, head.first, records, self.page_rows, &mut load);
                     applied.map_err(|error| self.not_applied(at, records, error))?;
@@ -244,28 +247,10 @@ impl Replay<'_> {
     }
 }
 
-/// Tells operators that a start takes its time.
-struct Progress {
-    told: Instant,
-    bytes: u64,
-}
-
-const TELL_EVERY: Duration = Duration::from_secs(1);
-
-impl Progress {
-    fn new() -> Self {
-        Progress { told: Instant::now(), bytes: 0 }
-    }
-
-    fn add(&mut self, bytes: usize, listing: &Listing) {
-        self.bytes += bytes as u64;
-        if self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
-            let of = listing.segments.values().sum::<u64>() >> 20;
-            tracing::info!(megabytes = self.bytes >> 20, of, "reading the journal");
-        }
-    }
-}
+/// What a slow disk reads in about a second.
+const MUCH_BYTES: u64 = 64 << 20;
+/// Messages that a slow disk finds in about a second.
+const MUCH_RETAINED: u64 = 10_000;
 
 /// What can still be read of a broken frame.
 fn affected(index: &Index, frame: &[u8]) -> String {
@@ -321,7 +306,10 @@ pub(super) fn recovered(disk: &dyn Disk, loaded: &Loaded) -> Result<Recovered, O
     let mut retained: Vec<_> = index.retained.iter().collect();
     // In the order in which they stand, so that each piece of a file is read once.
     retained.sort_unstable_by_key(|(_, found)| found.at);
+    let count = retained.len() as u64;
+    let mut progress = Progress::begin(format!("reading {count} retained messages"), count, MUCH_RETAINED);
     for (topic, found) in retained {
+        progress.add(1);
         let message = reader.message(found);
         let message =
             message.map_err(|error| OpenError::read(disk, error, format!("the retained message of {topic:?}")))?;
