@@ -76,6 +76,7 @@ pub(super) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
         let shared = Arc::clone(&shared);
         let work = tokio::task::spawn_blocking(move || {
             shared.search_expired();
+            shared.removals.look_after(&shared.keeper);
             shared.store_time();
         });
         if let Err(error) = work.await {

@@ -17,6 +17,7 @@ use super::admission::Admission;
 use super::clock::Clock;
 use super::handshake::Layers;
 use super::keeper::Keeper;
+use super::removals::Removals;
 use crate::auth::{Authenticator, Authorizer, Identity};
 use crate::message::{BrokerTime, DropCause, Message, OwnerId, PublisherId};
 use crate::packet::ProtocolVersion;
@@ -34,6 +35,7 @@ pub struct Shared {
     pub deadlines: Deadlines,
     pub clock: Clock,
     pub keeper: Keeper,
+    pub(crate) removals: Removals,
     /// Costly authentications at a time: a storm of connections waits here instead of on every core.
     pub(super) authentications: Arc<Semaphore>,
     /// Every task of a connection.
@@ -144,6 +146,7 @@ impl Shared {
             deadlines: Deadlines::default(),
             clock,
             keeper,
+            removals: Removals::default(),
             authentications: Arc::new(Semaphore::new(cores)),
             tasks: TaskTracker::new(),
             connected: AtomicU64::new(0),
@@ -257,6 +260,7 @@ impl Shared {
     /// shared groups or is counted as lost.
     pub(super) fn end_session(&self, mut parked: Box<Parked>, batch: &mut Batch) {
         self.publish_will(parked.take_will(), batch);
+        let outlives_the_process = parked.outlives_the_process();
         let Parked { session, mailbox, .. } = *parked;
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = crate::topic::ParsedFilter::parse(filter) {
@@ -264,7 +268,9 @@ impl Shared {
             }
         }
         let queued = mailbox.close(batch);
-        if mailbox.is_recorded() {
+        if outlives_the_process {
+            self.removals.begin(&self.keeper, session.client_id(), mailbox.owner());
+        } else if mailbox.is_recorded() {
             batch.ended_owners.push(mailbox.owner());
         }
         let (released, inflight) = session.into_inflight();
@@ -343,6 +349,11 @@ impl Parked {
     pub(super) fn record(&self) -> Change {
         let Parked { session, mailbox, identity, listener, since, .. } = self;
         Shared::record(session, mailbox, identity, listener, Some(*since))
+    }
+
+    /// Whether a restart finds a session that a client could take up; of a remnant only its will is stored.
+    pub(super) fn outlives_the_process(&self) -> bool {
+        self.mailbox.is_stored() && self.origin != Origin::Remnant
     }
 
     /// Published once, then gone ([MQTT-3.1.2-10]).

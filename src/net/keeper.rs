@@ -283,7 +283,7 @@ impl Publish<'_> {
 }
 
 const FULL: &str = "the store is full";
-const FAILED: &str = "the store has failed";
+pub(super) const FAILED: &str = "the store has failed";
 
 /// What the publisher is told; the log of the store says more.
 fn refusal(error: &AppendError) -> Refused {

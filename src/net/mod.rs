@@ -12,6 +12,7 @@ pub mod keeper;
 pub mod listener;
 pub mod operator;
 pub mod proxy_protocol;
+mod removals;
 mod restore;
 mod stream;
 pub mod tls;

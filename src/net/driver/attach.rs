@@ -11,10 +11,11 @@ use super::{Driver, End, Progress, Stage};
 use crate::auth::{Credentials, Identity, Refusal, Step};
 use crate::message::RowId;
 use crate::net::context::{Origin, Parked, Shared};
+use crate::net::keeper::FAILED;
 use crate::packet::{ProtocolVersion, ReasonCode};
 use crate::protocol::Violation;
 use crate::router::{Claimed, ConnectionFacts, Control, Generation, Mailbox, Released};
-use crate::store::{Lost, Page};
+use crate::store::{Lost, Page, Ticket};
 
 /// What the authenticator says.
 pub(super) type AuthAnswer = Result<Identity, Refusal>;
@@ -223,6 +224,7 @@ impl Driver {
             Claimed::Resumed(parked) => Some(parked),
         };
         let parked = self.may_keep(parked)?.and_then(|parked| self.resume(parked, turn));
+        let removal = if parked.is_none() { self.removal()? } else { None };
         let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Connecting) else { return Ok(()) };
         let Claiming { identity, generation, data } = *claiming;
         let (resumed, mailbox) = match parked {
@@ -230,10 +232,12 @@ impl Driver {
             None => (None, self.new_mailbox(&identity)),
         };
         let is_new = resumed.is_none();
+        let waits = mailbox.is_stored() || removal.is_some();
+        removal.into_iter().for_each(|ticket| turn.wait_for(ticket));
         let facts = self.facts(&identity);
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
-        let out = if mailbox.is_stored() { &mut turn.answer } else { &mut turn.out };
+        let out = if waits { &mut turn.answer } else { &mut turn.out };
         let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), out);
         self.record_connected(&mailbox, &identity, turn);
         mailbox.attach(self.under_way());
@@ -246,7 +250,7 @@ impl Driver {
         self.place.listener.clients.of(self.connection.version()).fetch_add(1, Relaxed);
         turn.batch.counts.connections_made += u64::from(accepted.is_ok());
         self.stage = Stage::Attached(Box::new(Attached {
-            answered: !mailbox.is_stored(),
+            answered: !waits,
             is_new,
             page: None,
             mailbox,
@@ -264,13 +268,26 @@ impl Driver {
     /// that are there may be taken up when the store is full: their queues must be emptied somehow.
     fn may_keep(&mut self, parked: Option<Box<Parked>>) -> Result<Option<Box<Parked>>, End> {
         let keeper = &self.place.shared.keeper;
-        let goes_on = parked.as_ref().filter(|parked| self.goes_on_with(parked));
-        let refusal = match goes_on {
-            Some(parked) if !parked.mailbox.is_stored() => None,
-            Some(_) => keeper.takes_more().err().filter(|_| keeper.has_failed()),
-            None => keeper.takes_more().err().filter(|_| self.wants_stored()),
-        };
-        let Some(why) = refusal else { return Ok(parked) };
+        let was_there = parked.as_ref().is_some_and(|parked| parked.outlives_the_process());
+        let is_new = !parked.as_ref().is_some_and(|parked| self.goes_on_with(parked));
+        // A session that was there cannot be changed, and cannot be ended, when the store has failed.
+        let is_refused = was_there && keeper.has_failed() || is_new && self.wants_stored();
+        match keeper.takes_more() {
+            Err(why) if is_refused => Err(self.refuse_session(parked, why)),
+            _ => Ok(parked),
+        }
+    }
+
+    /// What must be safe before the client is told that it has no session.
+    fn removal(&mut self) -> Result<Option<Ticket>, End> {
+        let Stage::Claiming(claiming) = &self.stage else { return Ok(None) };
+        let shared = &self.place.shared;
+        let removal = shared.removals.of(&shared.keeper, &claiming.identity.client_id).transpose();
+        removal.map_err(|_| self.refuse_session(None, FAILED))
+    }
+
+    /// The client id is given back, with the session that was there.
+    fn refuse_session(&mut self, parked: Option<Box<Parked>>, why: &'static str) -> End {
         if let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Connecting) {
             let parked = parked.map(|mut parked| {
                 self.place.shared.forget_deadlines(&mut parked);
@@ -278,7 +295,7 @@ impl Driver {
             });
             self.park(&claiming.identity.client_id, claiming.generation, parked);
         }
-        Err(End::Closed(Violation::new(ReasonCode::QuotaExceeded, why)))
+        End::Closed(Violation::new(ReasonCode::QuotaExceeded, why))
     }
 
     /// Whether a new session of this client would outlive the process.

@@ -219,6 +219,45 @@ async fn a_batch_that_is_lost_closes_the_connection_and_nothing_is_acknowledged(
     assert_accounted(&midge);
 }
 
+// [MQTT-3.1.2-4]
+#[tokio::test]
+async fn a_client_is_told_that_it_has_no_session_when_the_end_of_the_one_it_had_is_safe() {
+    let ending = || Disconnect { session_expiry_interval: Some(0), ..Disconnect::default() };
+    for (connect, refused) in [(v5("reader"), "CONNACK 0x97"), (v4("reader"), "CONNACK 3")] {
+        for is_ended in [false, true] {
+            let midge = Midge::start_stored("").await;
+            let mut reader = midge.join(lasting("reader")).await;
+            reader.subscribe("a", QoS::AtLeastOnce).await;
+            midge.gate.close();
+            let batches = if is_ended {
+                reader.leave_with(ending()).await;
+                1
+            } else {
+                reader.leave().await;
+                2
+            };
+            let mut client = midge.dial(connect.version).await;
+            client.send(&Packet::Connect(connect.clone())).await;
+            midge.gate.until_waiting(batches).await;
+            midge.join(v5("census")).await.leave().await;
+            midge.gate.lose();
+            client.expect(refused).await;
+            client.expect_closed().await;
+            // It is said again to the store, and to the client when that is safe.
+            let mut client = midge.dial(connect.version).await;
+            client.send(&Packet::Connect(connect.clone())).await;
+            midge.gate.until_waiting(1).await;
+            midge.gate.open();
+            assert!(client.next().await.is_success());
+            client.ping().await;
+            let midge = midge.lose_power().await;
+            let mut client = midge.dial(ProtocolVersion::V5).await;
+            assert_eq!(client.connect(lasting("reader")).await.to_string(), "CONNACK 0x00");
+            assert_eq!(midge.gate.after_kill().recovered().sessions.len(), 1);
+        }
+    }
+}
+
 // [MQTT-3.2.0-1]
 #[tokio::test]
 async fn a_connect_that_is_lost_is_refused_in_connack() {
