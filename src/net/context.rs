@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
 use super::clock::Clock;
+use super::driver::Received;
 use super::handshake::Layers;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Tickets};
 use super::removals::Removals;
 use crate::auth::{Authenticator, Authorizer, Identity};
 use crate::message::{BrokerTime, DropCause, Message, OwnerId, PublisherId};
@@ -25,7 +26,7 @@ use crate::protocol::{Session, Settings, Will};
 use crate::router::{
     Batch, Control, Deadlines, Generation, Mailbox, Outcome, QueueLimits, Refused, Router, SessionTable,
 };
-use crate::store::{Change, SessionRecord, Ticket, WillRecord};
+use crate::store::{Change, SessionRecord, WillRecord};
 
 /// The state of one broker.
 pub struct Shared {
@@ -53,6 +54,7 @@ pub struct Shared {
 pub struct Parked {
     pub session: Session,
     pub mailbox: Arc<Mailbox>,
+    pub(super) received: Received,
     pub identity: Identity,
     pub access: Arc<ArcSwap<Access>>,
     /// The listener it was last connected through, by name.
@@ -172,19 +174,19 @@ impl Shared {
     }
 
     /// Routes a message and stores what of it outlives the process. `received`: the session whose QoS 2 packet id it came
-    /// under. The ticket is what an acknowledgement has to wait for.
+    /// under. The tickets are what an acknowledgement has to wait for.
     pub(super) fn publish(
         &self,
         message: &Message,
         received: Option<(OwnerId, u16)>,
         batch: &mut Batch,
-    ) -> (Outcome, Option<Ticket>) {
+    ) -> (Outcome, Tickets) {
         let mut keep = self.keeper.publish(message, received);
         let outcome = self.router.publish_kept(message, &mut keep, batch);
         if let Outcome::Refused(_) = outcome {
             keep.forget_received();
         }
-        (outcome, keep.ticket)
+        (outcome, keep.tickets)
     }
 
     /// Stores what a batch has brought to its end, wakes and counts what it has gathered.

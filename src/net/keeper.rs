@@ -5,8 +5,9 @@
 //! something holds the promise back until the ticket is safe.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
+use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 use crate::message::{BrokerTime, Delivery, Message, OwnerId, RowId, StoredCopy};
@@ -51,6 +52,10 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The store takes it later.
 #[derive(Debug)]
 pub(super) struct Busy;
+
+/// What an answer waits for. Each for itself: of two batches the store may lose the first, and take the second when it has
+/// said so.
+pub(super) type Tickets = SmallVec<[Ticket; 1]>;
 
 /// A promise that was appended as a whole, or why it was not.
 pub(super) type Kept = Result<Ticket, AppendError>;
@@ -183,7 +188,7 @@ impl Keeper {
             Some(_) => self.durabilities.of(message.topic()),
             None => Durability::Memory,
         };
-        Publish { keeper: self, durability, received, received_with: None, ticket: None }
+        Publish { keeper: self, durability, received, received_with: None, tickets: Tickets::new() }
     }
 
     /// Appends what has come to its end, and retained messages that went.
@@ -200,6 +205,15 @@ impl Keeper {
 
     pub(super) fn poll_safe(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), Lost>> {
         self.store.as_ref().map_or(Poll::Ready(Ok(())), |store| store.poll_safe(ticket, waker))
+    }
+
+    /// Ready when all are safe, or one is lost.
+    pub(super) fn poll_all_safe(&self, tickets: &[Ticket], waker: &Waker) -> Poll<Result<(), Lost>> {
+        // The others are safe too when the last one is, but for losses.
+        for ticket in tickets.iter().rev() {
+            ready!(self.poll_safe(*ticket, waker))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Pending while too much waits for the disk for more to be promised.
@@ -260,7 +274,7 @@ pub(super) struct Publish<'a> {
     /// The packet id that was stored with the message.
     received_with: Option<(OwnerId, u16)>,
     /// When what was stored is safe.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) tickets: Tickets,
 }
 
 impl Publish<'_> {
@@ -274,11 +288,6 @@ impl Publish<'_> {
             // Else a restart remembers an id that nobody will release: the client is free to use it again then.
             let _ = self.keeper.append(&[Change::Released { owner, packet_id }]);
         }
-    }
-
-    /// An acknowledgement waits for this too.
-    fn wait_for(&mut self, ticket: Ticket) {
-        self.ticket = Some(self.ticket.map_or(ticket, |before| before.and(ticket)));
     }
 }
 
@@ -308,7 +317,7 @@ impl crate::router::Keep for Publish<'_> {
         });
         match self.keeper.append_messages(stored, self.durability) {
             Ok((row, ticket)) => {
-                self.wait_for(ticket);
+                self.tickets.push(ticket);
                 self.received_with = self.received_with.or(self.received.take());
                 Ok(row)
             }
@@ -323,7 +332,7 @@ impl crate::router::Keep for Publish<'_> {
     fn pass(&mut self) -> Result<(), Refused> {
         let Some((owner, packet_id)) = self.received else { return Ok(()) };
         let ticket = self.keeper.append(&[Change::Received { owner, packet_id }]).map_err(|error| refusal(&error))?;
-        self.wait_for(ticket);
+        self.tickets.push(ticket);
         self.received_with = self.received.take();
         Ok(())
     }
@@ -331,7 +340,7 @@ impl crate::router::Keep for Publish<'_> {
     fn unretain(&mut self, topic: &str, row: RowId) -> Result<(), Refused> {
         let change = Change::DeleteRetained { topic: topic.into(), up_to: row };
         let ticket = self.keeper.append(&[change]).map_err(|error| refusal(&error))?;
-        self.wait_for(ticket);
+        self.tickets.push(ticket);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::context::{CRASH_GRACE_SECS, ListenerContext, Origin, Parked, Shared};
+use super::driver::Received;
 use crate::auth::Identity;
 use crate::message::{Message, RowId, SubscriptionIds};
 use crate::packet::PacketId;
@@ -112,6 +113,7 @@ impl Shared {
         let parked = Box::new(Parked {
             session,
             mailbox: Arc::clone(&mailbox),
+            received: Received::default(),
             identity: Identity { client_id: Arc::clone(&client_id), user_name: record.user_name.map(Into::into) },
             access: Arc::clone(&listener.access),
             listener: Arc::clone(&listener.name),

@@ -423,13 +423,6 @@ impl Connection {
         self.send_refusal(violation, out);
     }
 
-    /// A QoS 2 message is not the broker's after all: it is new when it is sent again.
-    pub fn forget_received(&mut self, packet_id: PacketId) {
-        if let Some(session) = &mut self.session {
-            session.inbound.release(packet_id);
-        }
-    }
-
     /// A CONNECT with a protocol level that nobody here speaks is answered, other broken bytes before it are not.
     pub fn close_on_decode_error(&mut self, error: &DecodeError, out: &mut Output) -> Violation {
         if let (State::AwaitConnect, DecodeErrorKind::UnsupportedProtocolVersion { level }) = (&self.state, error.kind)

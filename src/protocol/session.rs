@@ -158,6 +158,11 @@ impl Session {
         self.inbound.open()
     }
 
+    /// A QoS 2 message is not the broker's after all: it is new when it is sent again.
+    pub fn forget_received(&mut self, packet_id: PacketId) {
+        self.inbound.release(packet_id);
+    }
+
     /// The session has ended: what was in flight, and whether it may go to another member of its shared group.
     pub fn into_inflight(self) -> (u64, impl Iterator<Item = (Delivery, bool)>) {
         (self.outbound.released(), self.outbound.into_deliveries())

@@ -57,13 +57,6 @@ pub struct Ticket {
     pub durability: Durability,
 }
 
-impl Ticket {
-    /// Safe when both are.
-    pub fn and(self, other: Ticket) -> Ticket {
-        Ticket { record: self.record.max(other.record), durability: self.durability.max(other.durability) }
-    }
-}
-
 /// A batch that the store has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {

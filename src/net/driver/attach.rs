@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
+use super::received::Received;
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::auth::{Credentials, Identity, Refusal, Step};
@@ -23,6 +24,7 @@ pub(super) type AuthAnswer = Result<Identity, Refusal>;
 /// A session on this connection.
 pub(super) struct Attached {
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) received: Received,
     pub(super) identity: Identity,
     /// Some subscription is allowed only in part: deliveries are checked.
     pub(super) filtered: bool,
@@ -227,13 +229,13 @@ impl Driver {
         let removal = if parked.is_none() { self.removal()? } else { None };
         let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Connecting) else { return Ok(()) };
         let Claiming { identity, generation, data } = *claiming;
-        let (resumed, mailbox) = match parked {
-            Some(parked) => (Some(parked.session), parked.mailbox),
-            None => (None, self.new_mailbox(&identity)),
+        let (resumed, mailbox, received) = match parked {
+            Some(parked) => (Some(parked.session), parked.mailbox, parked.received),
+            None => (None, self.new_mailbox(&identity), Received::default()),
         };
         let is_new = resumed.is_none();
         let waits = mailbox.is_stored() || removal.is_some();
-        removal.into_iter().for_each(|ticket| turn.wait_for(ticket));
+        turn.tickets.extend(removal);
         let facts = self.facts(&identity);
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
@@ -254,6 +256,7 @@ impl Driver {
             is_new,
             page: None,
             mailbox,
+            received,
             identity,
             filtered: false,
             judged_by: None,
@@ -342,6 +345,8 @@ impl Driver {
             return None;
         }
         parked.session.will = None; // [MQTT-3.1.3-9]
+        let Parked { session, received, .. } = &mut *parked;
+        received.settle(u64::MAX, &self.place.shared.keeper, session);
         Some(parked)
     }
 
@@ -389,12 +394,13 @@ impl Driver {
         None
     }
 
-    fn release_session(&mut self, attached: Attached, end: &End, turn: &mut Turn) -> Arc<Mailbox> {
+    fn release_session(&mut self, mut attached: Attached, end: &End, turn: &mut Turn) -> Arc<Mailbox> {
         let mailbox = Arc::clone(&attached.mailbox);
         self.place.shared.connected.fetch_sub(1, Relaxed);
         self.place.listener.clients.of(self.connection.version()).fetch_sub(1, Relaxed);
         self.log_end(Some(&attached.identity), end);
         let Some(mut session) = self.connection.take_session() else { return mailbox };
+        attached.received.settle(u64::MAX, &self.place.shared.keeper, &mut session);
         if attached.delete {
             session.expiry_interval = 0;
         }
@@ -403,6 +409,7 @@ impl Driver {
         let mut parked = Box::new(Parked {
             session,
             mailbox: attached.mailbox,
+            received: attached.received,
             identity: attached.identity,
             access: Arc::clone(&self.place.listener.access),
             listener: Arc::clone(&self.place.listener.name),

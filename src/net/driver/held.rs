@@ -6,14 +6,14 @@
 //! Answers of one connection leave in the order they were made, so one that promises nothing waits behind one that does.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage};
 use crate::message::DropCause;
-use crate::packet::{PacketId, ReasonCode};
+use crate::net::keeper::Tickets;
+use crate::packet::ReasonCode;
 use crate::protocol::{Output, Violation};
-use crate::store::Ticket;
 
 /// What waits for the store.
 #[derive(Default)]
@@ -26,18 +26,17 @@ pub(super) struct Held {
 
 /// What one turn answered.
 struct Answers {
-    ticket: Ticket,
+    /// None when they only wait behind others.
+    tickets: Tickets,
     out: Output,
     has_publish: bool,
-    /// QoS 2 messages whose PUBREC is among them, and when each is safe.
-    received: Vec<(PacketId, Ticket)>,
 }
 
 impl Driver {
     /// Whether answers must be kept apart until it is known when they may leave: those that promise something, and those
     /// behind them.
     pub(super) fn holds(&self, turn: &Turn) -> bool {
-        let is_behind = self.held.is_some() || turn.ticket.is_some() || !turn.answer.is_empty();
+        let is_behind = self.held.is_some() || !turn.tickets.is_empty() || !turn.answer.is_empty();
         is_behind || matches!(&self.stage, Stage::Attached(attached) if attached.mailbox.is_stored())
     }
 
@@ -67,30 +66,25 @@ impl Driver {
                 self.drop_answer(turn);
                 return Err(lost(&what));
             }
-            let ticket = turn.ticket.take();
-            self.hold(ticket, turn);
+            self.hold(turn);
             self.poll_held(cx, turn)?;
         }
         turn.out.append(&mut turn.pongs);
         Ok(())
     }
 
-    fn hold(&mut self, ticket: Option<Ticket>, turn: &mut Turn) {
-        match (&mut self.held, ticket) {
-            (None, None) => turn.out.append(&mut turn.answer),
-            (held, ticket) => {
-                let held = held.get_or_insert_default();
-                // What promises nothing waits for what was promised before.
-                let ticket = ticket.or(held.queue.back().map(|last| last.ticket)).unwrap_or_default();
-                let out = turn.answer.split_off();
-                held.bytes += out.len();
-                held.publishes += usize::from(turn.answer_has_publish);
-                let received = std::mem::take(&mut turn.received);
-                held.queue.push_back(Answers { ticket, out, has_publish: turn.answer_has_publish, received });
-            }
+    fn hold(&mut self, turn: &mut Turn) {
+        let tickets = std::mem::take(&mut turn.tickets);
+        let has_publish = std::mem::take(&mut turn.answer_has_publish);
+        // What promises nothing waits for what was promised before.
+        if self.held.is_none() && tickets.is_empty() {
+            return turn.out.append(&mut turn.answer);
         }
-        turn.answer_has_publish = false;
-        turn.received.clear();
+        let held = self.held.get_or_insert_default();
+        let out = turn.answer.split_off();
+        held.bytes += out.len();
+        held.publishes += usize::from(has_publish);
+        held.queue.push_back(Answers { tickets, out, has_publish });
     }
 
     /// The connection ends: what it was still to be told, and why it ends, goes out when it is safe.
@@ -114,9 +108,8 @@ impl Driver {
                 _ => self.connection.close(violation, &mut turn.answer),
             }
         }
-        let ticket = turn.ticket.take();
         if !turn.answer.is_empty() {
-            self.hold(ticket, turn);
+            self.hold(turn);
         }
     }
 
@@ -126,7 +119,6 @@ impl Driver {
         self.lose(DropCause::ConnectionLost, lost, &mut turn.batch);
         turn.answer.clear();
         turn.answer_has_publish = false;
-        turn.received.clear();
     }
 
     /// Those that wait are not given either.
@@ -136,46 +128,40 @@ impl Driver {
         self.lose(DropCause::ConnectionLost, lost, &mut turn.batch);
     }
 
-    /// Messages that the store has lost were not received: they are new when they are sent again.
-    fn forget_lost(&mut self) {
-        let keeper = &self.place.shared.keeper;
-        let received = self.held.iter().flat_map(|held| &held.queue).flat_map(|answers| &answers.received);
-        for (packet_id, ticket) in received {
-            if let Poll::Ready(Err(_)) = keeper.poll_safe(*ticket, Waker::noop()) {
-                self.connection.forget_received(*packet_id);
-            }
-        }
-    }
-
     /// Lets out what has become safe; ends the connection when the store has lost it.
     pub(super) fn poll_held(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
         let mut progress = Progress::None;
         while let Some(held) = &mut self.held {
-            let Some(ticket) = held.queue.front().map(|first| first.ticket) else {
+            let Some(first) = held.queue.front() else {
                 self.held = None;
                 break;
             };
-            match self.place.shared.keeper.poll_safe(ticket, cx.waker()) {
+            match self.place.shared.keeper.poll_all_safe(&first.tickets, cx.waker()) {
                 Poll::Pending => break,
                 Poll::Ready(Err(what)) => {
-                    self.forget_lost();
                     self.drop_held(turn);
                     return Err(lost(&what.to_string()));
                 }
                 Poll::Ready(Ok(())) => {}
             }
-            if let Some(mut answers) = held.queue.pop_front() {
+            if let Some(answers) = held.queue.pop_front() {
                 held.bytes -= answers.out.len();
                 held.publishes -= usize::from(answers.has_publish);
-                turn.out.append(&mut answers.out);
+                self.let_out(answers, turn);
                 progress = Progress::Some;
-                // The first of them is CONNACK.
-                if let Stage::Attached(attached) = &mut self.stage {
-                    attached.answered = true;
-                }
             }
         }
         Ok(progress)
+    }
+
+    fn let_out(&mut self, mut answers: Answers, turn: &mut Turn) {
+        turn.out.append(&mut answers.out);
+        let Stage::Attached(attached) = &mut self.stage else { return };
+        // The first of them is CONNACK.
+        attached.answered = true;
+        if let (Some(ticket), Some(session)) = (answers.tickets.last(), self.connection.session_mut()) {
+            attached.received.settle(ticket.record, &self.place.shared.keeper, session);
+        }
     }
 }
 

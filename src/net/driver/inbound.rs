@@ -189,7 +189,10 @@ impl Driver {
                 Ok(())
             }
             Action::Duplicate(packet_id) => {
-                // The first may not be safe yet; said again, it is when this is.
+                // The first may not be safe yet.
+                if let Stage::Attached(attached) = &self.stage {
+                    turn.tickets.extend(attached.received.tickets_of(packet_id));
+                }
                 self.promise_stored(turn, |owner| Change::Received { owner, packet_id: packet_id.get() });
                 Ok(())
             }
@@ -210,7 +213,7 @@ impl Driver {
 
     /// `None`: the store takes it later.
     fn route(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Option<Routed> {
-        let Stage::Attached(attached) = &self.stage else { return Some(Routed::Accepted) };
+        let Stage::Attached(attached) = &mut self.stage else { return Some(Routed::Accepted) };
         if !self.place.listener.access.load().may_publish(&attached.identity, message) {
             turn.batch.counts.not_authorised += 1;
             return Some(Routed::NotAuthorized);
@@ -218,10 +221,10 @@ impl Driver {
         let is_remembered = reply.qos == QoS::ExactlyOnce && attached.mailbox.is_stored();
         let packet_id = reply.packet_id.filter(|_| is_remembered);
         let received = packet_id.map(|packet_id| (attached.mailbox.owner(), packet_id.get()));
-        let (outcome, ticket) = self.place.shared.publish(message, received, &mut turn.batch);
-        if let Some(ticket) = ticket.filter(|_| reply.packet_id.is_some()) {
-            turn.wait_for(ticket);
-            turn.received.extend(packet_id.map(|packet_id| (packet_id, ticket)));
+        let (outcome, tickets) = self.place.shared.publish(message, received, &mut turn.batch);
+        packet_id.into_iter().for_each(|packet_id| attached.received.push(packet_id, &tickets));
+        if reply.packet_id.is_some() {
+            turn.tickets.extend(tickets);
         }
         Some(match outcome {
             Outcome::Routed { matched: 0 } => Routed::NoMatchingSubscribers,

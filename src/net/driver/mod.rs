@@ -16,6 +16,7 @@ mod ending;
 pub(super) mod gather;
 mod held;
 mod inbound;
+mod received;
 mod turn;
 mod write;
 
@@ -32,6 +33,7 @@ use self::attach::{Attached, AuthAnswer};
 use self::ending::Lingering;
 use self::held::Held;
 use self::inbound::TURN_COPIES_MAX;
+pub(super) use self::received::Received;
 use self::turn::Turn;
 use self::write::Unsent;
 use super::admission::Place;

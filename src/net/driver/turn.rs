@@ -5,11 +5,10 @@ use std::collections::VecDeque;
 
 use crate::message::{BrokerTime, Delivery};
 use crate::net::context::Shared;
-use crate::net::keeper::Keeper;
-use crate::packet::PacketId;
+use crate::net::keeper::{Keeper, Tickets};
 use crate::protocol::Output;
 use crate::router::Batch;
-use crate::store::{Change, Ticket};
+use crate::store::Change;
 
 /// One read takes at most this much.
 const SCRATCH_BYTES: usize = 128 * 1024;
@@ -27,10 +26,8 @@ pub(super) struct Turn {
     pub(super) pongs: Output,
     /// There is a PUBLISH among the answers.
     pub(super) answer_has_publish: bool,
-    /// QoS 2 messages whose PUBREC is among them, and when each is safe.
-    pub(super) received: Vec<(PacketId, Ticket)>,
-    /// When that is; `None` while nothing was promised.
-    pub(super) ticket: Option<Ticket>,
+    /// When that is; empty while nothing was promised.
+    pub(super) tickets: Tickets,
     /// What is to be stored of this turn.
     changes: Vec<Change>,
     /// Some answer promises that `changes` are safe.
@@ -47,8 +44,7 @@ impl Default for Turn {
             answer: Output::default(),
             pongs: Output::default(),
             answer_has_publish: false,
-            received: Vec::new(),
-            ticket: None,
+            tickets: Tickets::new(),
             changes: Vec::new(),
             promised: false,
         }
@@ -84,11 +80,6 @@ impl Turn {
         self.changes.push(change);
     }
 
-    /// The answers of this turn wait for `ticket` at least.
-    pub(super) fn wait_for(&mut self, ticket: Ticket) {
-        self.ticket = Some(self.ticket.map_or(ticket, |before| before.and(ticket)));
-    }
-
     /// Gives the store what this turn has changed. Fails when an answer promised what the store did not take.
     pub(super) fn append_changes(&mut self, keeper: &Keeper) -> Result<(), String> {
         keeper.flush(&mut self.batch);
@@ -101,7 +92,7 @@ impl Turn {
         match appended {
             Ok(ticket) => {
                 if promised {
-                    self.wait_for(ticket);
+                    self.tickets.push(ticket);
                 }
                 Ok(())
             }
@@ -115,10 +106,9 @@ impl Turn {
         let _ = self.append_changes(&shared.keeper);
         self.answer.clear();
         self.answer_has_publish = false;
-        self.received.clear();
         self.pongs.clear();
         self.answer.shrink(OUTPUT_BYTES_KEPT);
-        self.ticket = None;
+        self.tickets.clear();
         self.out.clear();
         self.out.shrink(OUTPUT_BYTES_KEPT);
         self.deliveries.clear();

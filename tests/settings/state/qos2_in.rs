@@ -1,6 +1,6 @@
 //! QoS 2 from a client with a lasting session: each message once, whichever step a crash comes after.
 
-use midge::packet::{PacketId, ProtocolVersion, Publish, QoS};
+use midge::packet::{Disconnect, Packet, PacketId, ProtocolVersion, Publish, QoS, Unsubscribe, UnsubscribeFilters};
 
 use super::{at, back, take};
 use crate::queues::{assert_accounted, away, lasting};
@@ -113,6 +113,100 @@ async fn a_duplicate_on_the_next_connection_is_answered_when_the_first_is_safe()
     heir.expect("CONNACK 0x00 present").await;
     heir.expect("PUBREC #1 0x00").await;
     assert_reader_gets(&midge, &["x"]).await;
+}
+
+/// How the connection ends while its message is on the way to the disk.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Break,
+    Takeover,
+    Disconnect,
+}
+
+#[tokio::test]
+async fn a_message_that_is_lost_after_its_connection_is_new_when_it_is_sent_again() {
+    for end in [End::Break, End::Takeover, End::Disconnect] {
+        let midge = Midge::start_stored("").await;
+        let mut writer = writer(&midge).await;
+        midge.gate.close();
+        writer.publish(exactly_once("x")).await;
+        midge.gate.until_waiting(1).await;
+        let mut heir = midge.dial(ProtocolVersion::V5).await;
+        match end {
+            End::Break => writer.vanish().await,
+            End::Disconnect => writer.send(&Packet::Disconnect(Disconnect::default())).await,
+            End::Takeover => heir.send(&Packet::Connect(lasting("writer"))).await,
+        }
+        // The message, the session as it was parked, and as the next connection has it.
+        midge.gate.until_waiting(if let End::Takeover = end { 3 } else { 2 }).await;
+        midge.gate.lose();
+        midge.gate.open();
+        let mut writer = back(&midge, "writer").await;
+        writer.publish(again("x")).await;
+        writer.expect("PUBREC #1 0x00").await;
+        let midge = midge.lose_power().await;
+        assert_reader_gets(&midge, &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_lost_while_the_next_connection_says_it_again_is_not_acknowledged() {
+    let midge = Midge::start_stored("").await;
+    let mut writer = writer(&midge).await;
+    midge.gate.close();
+    writer.publish(exactly_once("x")).await;
+    midge.gate.until_waiting(1).await;
+    writer.vanish().await;
+    // What waits is lost when the next connection has its session, and before the store hears of it.
+    midge.gate.lose_after(0);
+    let mut writer = midge.dial(ProtocolVersion::V5).await;
+    let mut bytes = Vec::new();
+    Packet::Connect(lasting("writer")).encode(ProtocolVersion::V5, &mut bytes);
+    Packet::Publish(again("x")).encode(ProtocolVersion::V5, &mut bytes);
+    writer.send_bytes(&bytes).await;
+    midge.join(v5("census")).await.leave().await;
+    assert_eq!(midge.gate.waiting(), 1);
+    midge.gate.open();
+    writer.expect("CONNACK 0x97").await;
+    writer.expect_closed().await;
+    let mut writer = back(&midge, "writer").await;
+    writer.publish(again("x")).await;
+    writer.expect("PUBREC #1 0x00").await;
+    let midge = midge.lose_power().await;
+    assert_reader_gets(&midge, &["x"]).await;
+}
+
+// [MQTT-4.6.0-2]
+#[tokio::test]
+async fn what_is_lost_is_not_acknowledged_with_what_came_behind_it() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let midge = Midge::start_stored("").await;
+        let mut writer = writer(&midge).await;
+        midge.gate.close();
+        let (mut bytes, unsubscribe) = (Vec::new(), unsubscribe(2));
+        Packet::Publish(Publish { qos, ..exactly_once("x") }).encode(ProtocolVersion::V5, &mut bytes);
+        unsubscribe.encode(ProtocolVersion::V5, &mut bytes);
+        midge.gate.lose_after(1);
+        writer.send_bytes(&bytes).await;
+        midge.gate.until_waiting(1).await;
+        midge.gate.open();
+        writer.expect("DISCONNECT 0x97").await;
+        writer.expect_closed().await;
+        let mut writer = back(&midge, "writer").await;
+        writer.publish(Publish { qos, ..again("x") }).await;
+        assert!(writer.next().await.to_string().ends_with("#1 0x00"));
+        let midge = midge.lose_power().await;
+        assert_reader_gets(&midge, &["x"]).await;
+    }
+}
+
+fn unsubscribe(packet_id: u16) -> Packet<'static> {
+    let filters = UnsubscribeFilters::from_list(&["nothing"]);
+    Packet::Unsubscribe(Unsubscribe {
+        packet_id: PacketId::new(packet_id).expect("not zero"),
+        user_properties: Default::default(),
+        filters,
+    })
 }
 
 #[tokio::test]

@@ -35,7 +35,9 @@ struct Inner {
     busy_after: Option<u32>,
     health: Health,
     /// Records from here on to there are lost.
-    lost: Option<(u64, u64)>,
+    lost: Vec<(u64, u64)>,
+    /// How many more batches are taken before what waits is lost.
+    lost_after: Option<u32>,
     wakers: Vec<Waker>,
 }
 
@@ -46,6 +48,25 @@ impl Inner {
             self.safe_up_to = last;
         }
         self.wake();
+    }
+
+    fn lose(&mut self) {
+        let (first, last) = (self.safe_up_to + 1, self.taken.status().appended);
+        self.pending.clear();
+        // The numbers of what comes later stay as they are.
+        let gap = vec![Change::Time(BrokerTime::default()); (last + 1 - first) as usize];
+        self.safe.append(&gap, Durability::Fsync).expect("memory takes everything");
+        self.safe_up_to = last;
+        self.lost.push((first, last));
+        self.wake();
+    }
+
+    /// Before a batch is taken.
+    fn lose_in_time(&mut self) {
+        match self.lost_after.take() {
+            Some(0) => self.lose(),
+            after => self.lost_after = after.map(|batches| batches - 1),
+        }
     }
 
     fn wake(&mut self) {
@@ -104,15 +125,12 @@ impl Gate {
 
     /// What waits at the gate will never be safe.
     pub fn lose(&self) {
-        let mut inner = self.lock();
-        let (first, last) = (inner.safe_up_to + 1, inner.taken.status().appended);
-        inner.pending.clear();
-        // The numbers of what comes later stay as they are.
-        let gap = vec![Change::Time(BrokerTime::default()); (last + 1 - first) as usize];
-        inner.safe.append(&gap, Durability::Fsync).expect("memory takes everything");
-        inner.safe_up_to = last;
-        inner.lost = Some((first, last));
-        inner.wake();
+        self.lock().lose();
+    }
+
+    /// The same when so many more batches have been taken, and before the one behind them is.
+    pub fn lose_after(&self, batches: u32) {
+        self.lock().lost_after = Some(batches);
     }
 
     pub fn set_health(&self, health: Health) {
@@ -191,6 +209,7 @@ impl Store for Gate {
             inner.is_busy = is_reached;
             inner.busy_after.take_if(|_| is_reached);
         }
+        inner.lose_in_time();
         let appended = inner.taken.append(changes, durability)?;
         let last = inner.taken.status().appended;
         inner.pending.push_back((last, changes.to_vec()));
@@ -204,7 +223,7 @@ impl Store for Gate {
 
     fn poll_safe(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), Lost>> {
         let mut inner = self.lock();
-        if inner.lost.is_some_and(|(first, last)| (first..=last).contains(&ticket.record)) {
+        if inner.lost.iter().any(|(first, last)| (first..=last).contains(&&ticket.record)) {
             return Poll::Ready(Err(Lost("the disk did not keep it".into())));
         }
         if matches!(inner.health, Health::Failed(_)) && ticket.record > inner.safe_up_to {
