@@ -5,11 +5,9 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::task::Context;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -19,13 +17,12 @@ use super::driver::Received;
 use super::handshake::Layers;
 use super::keeper::{Keeper, Tickets};
 use super::removals::Removals;
+use super::wills::LateWills;
 use crate::auth::{Authenticator, Authorizer, Identity};
-use crate::message::{BrokerTime, DropCause, Message, OwnerId, PublisherId};
+use crate::message::{BrokerTime, DropCause, Message, OwnerId};
 use crate::packet::ProtocolVersion;
-use crate::protocol::{Session, Settings, Will};
-use crate::router::{
-    Batch, Control, Deadlines, Generation, Mailbox, Outcome, QueueLimits, Refused, Router, SessionTable,
-};
+use crate::protocol::{Session, Settings};
+use crate::router::{Batch, Control, Deadlines, Generation, Mailbox, Outcome, QueueLimits, Router, SessionTable};
 use crate::store::{Change, SessionRecord, WillRecord};
 
 /// The state of one broker.
@@ -46,8 +43,7 @@ pub struct Shared {
     /// Network connections, with or without a session.
     pub sockets: AtomicU64,
     stopping: AtomicBool,
-    /// Wills that are due and wait until the store takes more.
-    late_wills: Mutex<Vec<DueWill>>,
+    pub(super) late_wills: LateWills,
 }
 
 /// A session without a network connection, with all that its end needs.
@@ -62,6 +58,8 @@ pub struct Parked {
     /// When its connection ended.
     pub since: BrokerTime,
     pub origin: Origin,
+    /// Its will is due and waits for the store: what is stored of it stays as it is until then.
+    pub(super) will_is_late: bool,
     /// Under which its deadlines are set, once they are.
     pub(super) deadlines_of: Option<Generation>,
 }
@@ -154,7 +152,7 @@ impl Shared {
             connected: AtomicU64::new(0),
             sockets: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
-            late_wills: Mutex::default(),
+            late_wills: LateWills::default(),
         }
     }
 
@@ -219,50 +217,11 @@ impl Shared {
         }))
     }
 
-    /// Stores a session as it is parked.
-    pub(super) fn store_parked(&self, parked: &Parked) {
-        if parked.mailbox.is_stored() {
-            // A store that takes nothing more has it as it was: connected, which a restart takes for a crash.
-            let _ = self.keeper.append(&[parked.record()]);
-        }
-    }
-
-    /// Publishes a will, if its client was allowed to publish it.
-    pub(super) fn publish_will(&self, due: Option<DueWill>, batch: &mut Batch) {
-        let Some(due) = due else { return };
-        let message = due.will.message(due.publisher, batch.now);
-        if !due.access.load().may_publish(&due.identity, &message) {
-            batch.counts.not_authorised += 1;
-            tracing::warn!(client_id = &*due.identity.client_id, topic = due.will.topic(), "will not authorised");
-            return;
-        }
-        match self.publish(&message, None, batch).0 {
-            Outcome::Routed { .. } => {}
-            Outcome::Refused(Refused::Busy) => {
-                self.late_wills.lock().push(due);
-                self.deadlines.wake();
-            }
-            Outcome::Refused(why) => {
-                tracing::warn!(client_id = &*due.identity.client_id, topic = due.will.topic(), ?why, "will refused");
-            }
-        }
-    }
-
-    /// Publishes wills that had to wait for the store; the context is woken when those that still have to may go on.
-    pub(crate) fn poll_late_wills(&self, cx: &mut Context<'_>, batch: &mut Batch) {
-        if self.late_wills.lock().is_empty() || self.keeper.poll_ready(cx).is_pending() {
-            return;
-        }
-        let late = std::mem::take(&mut *self.late_wills.lock());
-        late.into_iter().for_each(|will| self.publish_will(Some(will), batch));
-        self.flush(batch);
-    }
-
     /// Ends a session: its will is published, its subscriptions go, what it had not delivered goes to other members of
     /// shared groups or is counted as lost.
     pub(super) fn end_session(&self, mut parked: Box<Parked>, batch: &mut Batch) {
-        self.publish_will(parked.take_will(), batch);
-        let outlives_the_process = parked.outlives_the_process();
+        parked.will_is_late |= self.publish_will(parked.take_will(), batch);
+        self.remove_stored(&parked, batch);
         let Parked { session, mailbox, .. } = *parked;
         for filter in session.subscriptions.keys() {
             if let Ok(filter) = crate::topic::ParsedFilter::parse(filter) {
@@ -270,11 +229,6 @@ impl Shared {
             }
         }
         let queued = mailbox.close(batch);
-        if outlives_the_process {
-            self.removals.begin(&self.keeper, session.client_id(), mailbox.owner());
-        } else if mailbox.is_recorded() {
-            batch.ended_owners.push(mailbox.owner());
-        }
         let (released, inflight) = session.into_inflight();
         mailbox.lose(DropCause::SessionEnded, released, batch);
         let mut deliveries = Vec::new();
@@ -314,9 +268,12 @@ impl Shared {
             });
             let Some((will, expired)) = due else { continue };
             if will.is_some() {
-                self.publish_will(will, batch);
+                let is_late = self.publish_will(will, batch);
                 // Twice after a crash in between, rather than never.
-                self.sessions.with_parked(&client_id, generation, |parked| self.store_parked(parked));
+                self.sessions.with_parked(&client_id, generation, |parked| {
+                    parked.will_is_late = is_late;
+                    self.store_parked(parked);
+                });
             }
             if expired && let Some(parked) = self.sessions.take_parked(&client_id, generation) {
                 batch.counts.sessions_expired += 1;
@@ -338,14 +295,6 @@ impl Shared {
 /// How long wills of connections that a crash ended wait at least, in seconds.
 pub(super) const CRASH_GRACE_SECS: u32 = 10;
 
-/// A will whose time has come, with whose it is.
-pub(super) struct DueWill {
-    will: Box<Will>,
-    identity: Identity,
-    access: Arc<ArcSwap<Access>>,
-    publisher: PublisherId,
-}
-
 impl Parked {
     /// What is stored of it.
     pub(super) fn record(&self) -> Change {
@@ -356,17 +305,6 @@ impl Parked {
     /// Whether a restart finds a session that a client could take up; of a remnant only its will is stored.
     pub(super) fn outlives_the_process(&self) -> bool {
         self.mailbox.is_stored() && self.origin != Origin::Remnant
-    }
-
-    /// Published once, then gone ([MQTT-3.1.2-10]).
-    pub(super) fn take_will(&mut self) -> Option<DueWill> {
-        let will = self.session.will.take()?;
-        Some(DueWill {
-            will,
-            identity: self.identity.clone(),
-            access: Arc::clone(&self.access),
-            publisher: self.mailbox.publisher(),
-        })
     }
 
     fn deadlines(&self) -> impl Iterator<Item = BrokerTime> {

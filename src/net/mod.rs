@@ -18,3 +18,4 @@ mod stream;
 pub mod tls;
 pub(crate) mod unix;
 pub mod websocket;
+mod wills;

@@ -2,7 +2,6 @@
 //! that it has no session, and that is a promise: it holds when the store has forgotten the old one.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -16,24 +15,23 @@ use crate::store::Change;
 #[derive(Default)]
 pub(crate) struct Removals(Mutex<HashMap<Arc<str>, Removal>>);
 
+#[derive(Default)]
 struct Removal {
     /// Several, when one after the other ended while the disk was slow.
     owners: Vec<OwnerId>,
-    /// When all of them are gone; why the store did not take that.
-    gone: Kept,
+    /// What the store has answered, when it was told.
+    told: Option<Kept>,
 }
 
 impl Removal {
-    /// Safe is `None`. What the store has lost is said again.
-    fn ticket(&mut self, keeper: &Keeper) -> Option<&Kept> {
-        if let Ok(ticket) = self.gone {
-            match keeper.poll_safe(ticket, Waker::noop()) {
-                Poll::Ready(Ok(())) => return None,
-                Poll::Ready(Err(_)) => self.gone = remove(keeper, &self.owners),
-                Poll::Pending => {}
-            }
+    /// Whether the store has forgotten them. What it has lost is said again.
+    fn is_over(&mut self, keeper: &Keeper) -> bool {
+        let Some(Ok(ticket)) = self.told else { return false };
+        let fate = keeper.poll_safe(ticket, Waker::noop());
+        if let Poll::Ready(Err(_)) = fate {
+            self.told = Some(remove(keeper, &self.owners));
         }
-        Some(&self.gone)
+        matches!(fate, Poll::Ready(Ok(())))
     }
 }
 
@@ -45,32 +43,41 @@ fn remove(keeper: &Keeper, owners: &[OwnerId]) -> Kept {
 impl Removals {
     /// A session that the store has has ended.
     pub(super) fn begin(&self, keeper: &Keeper, client_id: &Arc<str>, owner: OwnerId) {
-        match self.0.lock().entry(Arc::clone(client_id)) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Removal { owners: vec![owner], gone: remove(keeper, &[owner]) });
-            }
-            Entry::Occupied(mut occupied) => {
-                let removal = occupied.get_mut();
-                removal.owners.push(owner);
-                removal.gone = remove(keeper, &removal.owners);
-            }
+        self.add(client_id, owner, |owners| Some(remove(keeper, owners)));
+    }
+
+    /// The same, but what is stored of it is needed a little longer, unless its client comes back.
+    pub(super) fn put_off(&self, client_id: &Arc<str>, owner: OwnerId) {
+        self.add(client_id, owner, |_| None);
+    }
+
+    fn add(&self, client_id: &Arc<str>, owner: OwnerId, tell: impl FnOnce(&[OwnerId]) -> Option<Kept>) {
+        let mut removals = self.0.lock();
+        let removal = removals.entry(Arc::clone(client_id)).or_default();
+        if !removal.owners.contains(&owner) {
+            removal.owners.push(owner);
         }
+        removal.told = tell(&removal.owners);
     }
 
     /// What must be safe before the client may be told that it has no session.
     pub(super) fn of(&self, keeper: &Keeper, client_id: &str) -> Option<Kept> {
         let mut removals = self.0.lock();
-        let gone = removals.get_mut(client_id)?.ticket(keeper).cloned();
-        if gone.is_none() {
-            removals.remove(client_id);
+        let removal = removals.get_mut(client_id)?;
+        if removal.told.is_none() {
+            removal.told = Some(remove(keeper, &removal.owners));
         }
-        gone
+        if removal.is_over(keeper) {
+            removals.remove(client_id);
+            return None;
+        }
+        removal.told.clone()
     }
 
     /// Forgets those that are safe, and says again what the store has lost.
     pub(crate) fn look_after(&self, keeper: &Keeper) {
         let mut removals = self.0.lock();
-        removals.retain(|_, removal| removal.ticket(keeper).is_some());
+        removals.retain(|_, removal| !removal.is_over(keeper));
         let room = 2 * removals.len();
         removals.shrink_to(room);
     }

@@ -119,6 +119,7 @@ impl Shared {
             listener: Arc::clone(&listener.name),
             since: record.disconnected_at.unwrap_or(batch.now),
             origin,
+            will_is_late: false,
             deadlines_of: None,
         });
         // A will within the grace is a crash's until it is published.

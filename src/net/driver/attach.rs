@@ -415,10 +415,11 @@ impl Driver {
             listener: Arc::clone(&self.place.listener.name),
             since: turn.batch.now,
             origin: Origin::Connection,
+            will_is_late: false,
             deadlines_of: None,
         });
         if parked.will_at() <= turn.batch.now {
-            self.place.shared.publish_will(parked.take_will(), &mut turn.batch); // [MQTT-3.1.2-8]
+            parked.will_is_late = self.place.shared.publish_will(parked.take_will(), &mut turn.batch); // [MQTT-3.1.2-8]
         }
         let kept = if parked.session.expiry_interval == 0 {
             self.place.shared.end_session(parked, &mut turn.batch);

@@ -2,8 +2,8 @@
 
 use midge::packet::{Connect, ConnectProperties, QoS, Will};
 
-use super::back;
-use crate::queues::lasting;
+use super::{back, take};
+use crate::queues::{assert_accounted, away, lasting};
 use crate::support::{Client, Midge, v4, v5, will};
 use crate::time::{MILLISECOND, SECOND};
 
@@ -149,4 +149,67 @@ async fn a_will_waits_while_the_store_is_busy() {
     reader.expect("PUBLISH q1 w 'gone'").await;
     let midge = midge.kill().await;
     back(&midge, "reader").await;
+}
+
+#[tokio::test]
+async fn a_will_that_waits_for_a_busy_store_is_neither_lost_nor_published_twice_by_a_crash() {
+    let at_once = |payload| Some(will("w", payload));
+    let later = |payload| Some(Will { will_delay_interval: 5, ..will("w", payload) });
+    let properties = ConnectProperties { session_expiry_interval: Some(5), ..Default::default() };
+    for is_killed in [true, false] {
+        let mut midge = Midge::start_stored("").await;
+        away(&midge, "reader", "w").await;
+        let connects = [
+            Connect { will: at_once("passing"), ..v5("a") },
+            Connect { will: at_once("asleep"), ..lasting("b") },
+            Connect { will: later("delayed"), ..lasting("c") },
+            Connect { will: later("ended"), properties: properties.clone(), ..v5("d") },
+        ];
+        let mut clients = Vec::new();
+        for connect in connects {
+            clients.push(midge.join(connect).await);
+        }
+        midge.gate.set_busy(true);
+        for client in clients {
+            client.vanish().await;
+        }
+        midge.clock.advance(5 * SECOND);
+        midge.gate.until("the time", |store| store.recovered().time.as_millis() == 5_000).await;
+        if is_killed {
+            midge = midge.kill().await;
+            midge.clock.advance(GRACE * SECOND);
+        } else {
+            midge.gate.set_busy(false);
+        }
+        let mut reader = back(&midge, "reader").await;
+        let mut gone = take(&mut reader, 4).await;
+        gone.sort();
+        assert_eq!(gone, ["asleep", "delayed", "ended", "passing"], "killed: {is_killed}");
+        reader.ping().await;
+        let midge = midge.kill().await;
+        midge.clock.advance(1000 * SECOND);
+        back(&midge, "reader").await.ping().await;
+        let sessions = midge.gate.after_kill().recovered().sessions;
+        let mut left: Vec<_> =
+            sessions.iter().map(|left| (&*left.record.client_id, left.record.will.is_some())).collect();
+        left.sort();
+        assert_eq!(left, [("b", false), ("c", false), ("reader", false)]);
+        assert_accounted(&midge);
+    }
+}
+
+// [MQTT-3.1.2-4]
+#[tokio::test]
+async fn a_clean_start_does_not_wait_for_a_will_that_waits_for_the_store() {
+    let midge = Midge::start_stored("").await;
+    away(&midge, "reader", "w").await;
+    let client = midge.join(with_will(lasting("a"), 100)).await;
+    client.vanish().await;
+    midge.gate.set_busy(true);
+    midge.join(v5("a")).await.ping().await;
+    let left = midge.kill().await;
+    let mut client = left.dial(midge::packet::ProtocolVersion::V5).await;
+    assert_eq!(client.connect(lasting("a")).await.to_string(), "CONNACK 0x00");
+    midge.gate.set_busy(false);
+    back(&midge, "reader").await.expect("PUBLISH q1 w 'gone'").await;
 }
