@@ -316,7 +316,7 @@ impl Driver {
         if attached.mailbox.is_stored() {
             let mut sent: Vec<_> = session.shared_in_flight(group).filter(|sent| sent.row.is_stored()).collect();
             let claimed = self.place.shared.keeper.append_claim(attached.mailbox.owner(), &mut sent);
-            claimed.into_iter().for_each(|ticket| turn.wait_for(ticket));
+            turn.tickets.extend(claimed);
         }
     }
 
