@@ -209,7 +209,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The one task that owns every deadline that no connection owns.
 async fn keep_house(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut alarm = Alarm::new(&shared.clock);
+    let mut alarm = Alarm::default();
     let mut sweep_at = shared.clock.now().after(SWEEP_INTERVAL);
     let work = std::future::poll_fn(|cx| {
         loop {
@@ -221,7 +221,7 @@ async fn keep_house(shared: Arc<Shared>, stop: CancellationToken) {
                 sweep_at = batch.now.after(SWEEP_INTERVAL);
             }
             let next = shared.deadlines.next(cx).min(sweep_at);
-            if alarm.poll(next, cx).is_pending() {
+            if alarm.poll(&shared.clock, next, cx).is_pending() {
                 return Poll::<()>::Pending;
             }
         }

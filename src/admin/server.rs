@@ -98,6 +98,7 @@ where
 
 /// When a connection has had its time.
 struct Deadline {
+    clock: Clock,
     at: BrokerTime,
     alarm: Alarm,
 }
@@ -105,11 +106,11 @@ struct Deadline {
 impl Deadline {
     /// Of a connection that comes now.
     fn new(clock: &Clock) -> Self {
-        Deadline { at: clock.now().after(REQUEST_TIMEOUT), alarm: Alarm::new(clock) }
+        Deadline { clock: clock.clone(), at: clock.now().after(REQUEST_TIMEOUT), alarm: Alarm::default() }
     }
 
     async fn passes(&mut self) {
-        poll_fn(|cx| self.alarm.poll(self.at, cx)).await;
+        poll_fn(|cx| self.alarm.poll(&self.clock, self.at, cx)).await;
     }
 }
 

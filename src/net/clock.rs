@@ -76,8 +76,8 @@ impl Clock {
 }
 
 /// Wakes one task at a time that may be moved; cheap to move later.
+#[derive(Default)]
 pub(crate) struct Alarm {
-    clock: Clock,
     /// What the timer is set to, and the timer of a real clock.
     set: Option<(BrokerTime, Option<Pin<Box<tokio::time::Sleep>>>)>,
 }
@@ -86,13 +86,9 @@ pub(crate) struct Alarm {
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Alarm {
-    pub(crate) fn new(clock: &Clock) -> Self {
-        Alarm { clock: clock.clone(), set: None }
-    }
-
     /// Ready when `at` has come; else the task is woken then, or somewhat earlier.
-    pub(crate) fn poll(&mut self, at: BrokerTime, cx: &mut Context<'_>) -> Poll<()> {
-        let now = self.clock.now();
+    pub(crate) fn poll(&mut self, clock: &Clock, at: BrokerTime, cx: &mut Context<'_>) -> Poll<()> {
+        let now = clock.now();
         if now >= at {
             return Poll::Ready(());
         }
@@ -108,15 +104,15 @@ impl Alarm {
                         Poll::Ready(()) => self.set = None,
                     },
                     None => {
-                        if self.clock.register(*set, cx) {
+                        if clock.register(*set, cx) {
                             return Poll::Pending;
                         }
                         self.set = None;
                     }
                 },
-                _ => self.set = Some((at, self.clock.timer(at.since(now)))),
+                _ => self.set = Some((at, clock.timer(at.since(now)))),
             }
-            if self.clock.now() >= at {
+            if clock.now() >= at {
                 return Poll::Ready(());
             }
         }
@@ -153,27 +149,27 @@ mod tests {
     #[test]
     fn a_manual_clock_wakes_those_whose_time_has_come() {
         let clock = Clock::manual();
-        let mut alarm = Alarm::new(&clock);
+        let mut alarm = Alarm::default();
         let mut cx = Context::from_waker(Waker::noop());
         let at = BrokerTime::from_millis(1500);
-        assert!(alarm.poll(at, &mut cx).is_pending());
+        assert!(alarm.poll(&clock, at, &mut cx).is_pending());
         clock.advance(Duration::from_millis(1499));
-        assert!(alarm.poll(at, &mut cx).is_pending());
+        assert!(alarm.poll(&clock, at, &mut cx).is_pending());
         clock.advance(Duration::from_millis(1));
-        assert!(alarm.poll(at, &mut cx).is_ready());
+        assert!(alarm.poll(&clock, at, &mut cx).is_ready());
     }
 
     #[tokio::test]
     async fn a_real_alarm_rings_and_can_be_moved_earlier() {
         let clock = Clock::monotonic();
-        let mut alarm = Alarm::new(&clock);
+        let mut alarm = Alarm::default();
         let far = clock.now().after(Duration::from_secs(3600));
         let near = clock.now().after(Duration::from_millis(5));
         std::future::poll_fn(|cx| {
-            if alarm.poll(far, cx).is_ready() {
+            if alarm.poll(&clock, far, cx).is_ready() {
                 return Poll::Ready(());
             }
-            alarm.poll(near, cx)
+            alarm.poll(&clock, near, cx)
         })
         .await;
         assert!(clock.now() >= near && clock.now() < far);

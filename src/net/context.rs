@@ -223,7 +223,7 @@ impl Shared {
         parked.will_is_late |= self.publish_will(parked.take_will(), batch);
         self.remove_stored(&parked, batch);
         let Parked { session, mailbox, .. } = *parked;
-        for filter in session.subscriptions.keys() {
+        for filter in session.subscriptions.filters() {
             if let Ok(filter) = crate::topic::ParsedFilter::parse(filter) {
                 self.router.unsubscribe(&mailbox, filter, batch);
             }

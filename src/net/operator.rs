@@ -164,8 +164,8 @@ pub(super) fn answer(session: &Session, inquiry: Inquiry) {
 
 fn page(session: &Session, skip: usize, limit: usize) -> (usize, Vec<SubscriptionView>) {
     let subscriptions = &session.subscriptions;
-    let views = subscriptions.iter().skip(skip).take(limit).map(|(filter, subscription)| SubscriptionView {
-        filter: filter.clone(),
+    let views = subscriptions.range(skip).take(limit).map(|(filter, subscription)| SubscriptionView {
+        filter: filter.into(),
         options: subscription.options,
         id: subscription.id,
     });

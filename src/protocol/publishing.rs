@@ -293,7 +293,7 @@ impl Connection {
             options.no_local |= self.bridge && !filter.starts_with("$share/");
             options.retain_as_published |= self.bridge;
             let filter = self.settings.mount_point.filter(filter);
-            let is_known = session.subscriptions.contains_key(&filter) || new.contains(&filter);
+            let is_known = session.subscriptions.contains(&filter) || new.contains(&filter);
             let refused = (!is_known && new.len() >= room).then_some(ReasonCode::QuotaExceeded);
             if is_scarce && !is_known && refused.is_none() {
                 new.insert(filter.clone());

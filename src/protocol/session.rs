@@ -61,6 +61,51 @@ impl SessionSubscription {
     }
 }
 
+/// Boxed: who only publishes has none.
+#[derive(Debug, Default)]
+pub struct Subscriptions(Option<Box<ByFilter>>);
+
+type ByFilter = IndexMap<Box<str>, SessionSubscription, foldhash::fast::RandomState>;
+
+impl Subscriptions {
+    /// Returns the one it takes the place of.
+    pub fn insert(&mut self, filter: Box<str>, subscription: SessionSubscription) -> Option<SessionSubscription> {
+        self.0.get_or_insert_default().insert(filter, subscription)
+    }
+
+    fn remove(&mut self, filter: &str) -> Option<SessionSubscription> {
+        let removed = self.0.as_mut()?.swap_remove(filter);
+        self.0.take_if(|subscriptions| subscriptions.is_empty());
+        removed
+    }
+
+    pub fn get(&self, filter: &str) -> Option<SessionSubscription> {
+        self.0.as_ref()?.get(filter).copied()
+    }
+
+    pub fn contains(&self, filter: &str) -> bool {
+        self.get(filter).is_some()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |subscriptions| subscriptions.len())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Those from the one at `skip` on.
+    pub fn range(&self, skip: usize) -> impl Iterator<Item = (&str, &SessionSubscription)> {
+        let from = self.0.as_ref().and_then(|subscriptions| subscriptions.get_range(skip..));
+        from.into_iter().flatten().map(|(filter, subscription)| (&**filter, subscription))
+    }
+
+    pub fn filters(&self) -> impl Iterator<Item = &str> {
+        self.range(0).map(|(filter, _)| filter)
+    }
+}
+
 #[derive(Debug)]
 pub struct Session {
     client_id: Arc<str>,
@@ -69,7 +114,7 @@ pub struct Session {
     /// Seconds after the connection; 0 ends with it, [`EXPIRY_NEVER`] never.
     pub expiry_interval: u32,
     /// By filter as sent, share part included.
-    pub subscriptions: IndexMap<Box<str>, SessionSubscription, foldhash::fast::RandomState>,
+    pub subscriptions: Subscriptions,
     pub will: Option<Box<Will>>,
     pub replays: VecDeque<Replay>,
     /// Stored messages up to this row may have been sent at QoS 1 before the broker was started again. The packet ids of
@@ -87,7 +132,7 @@ impl Session {
             client_id,
             mount_point: mount_point.clone(),
             expiry_interval: 0,
-            subscriptions: IndexMap::default(),
+            subscriptions: Subscriptions::default(),
             will: None,
             replays: VecDeque::new(),
             maybe_sent: RowId::NONE,
@@ -137,7 +182,7 @@ impl Session {
     /// ([MQTT-3.10.4-3]).
     pub(super) fn unsubscribe<'a>(&mut self, filters: impl Iterator<Item = &'a str>) {
         let gone: HashSet<&str, foldhash::fast::RandomState> =
-            filters.filter(|filter| self.subscriptions.swap_remove(*filter).is_some()).collect();
+            filters.filter(|filter| self.subscriptions.remove(filter).is_some()).collect();
         if !gone.is_empty() {
             self.replays.retain(|replay| !gone.contains(&*replay.filter));
         }

@@ -68,8 +68,23 @@ struct Slot<S> {
 
 enum State<S> {
     Live,
-    Moving { owner: Generation, arrived: Option<Option<S>>, waker: Option<Waker>, has_heir: bool },
+    /// Boxed: there are few at a time.
+    Moving(Box<Moving<S>>),
     Parked(S),
+}
+
+/// On its way from one driver to another.
+struct Moving<S> {
+    owner: Generation,
+    arrived: Option<Option<S>>,
+    waker: Option<Waker>,
+    has_heir: bool,
+}
+
+impl<S> Moving<S> {
+    fn from_owner(owner: Generation) -> Box<Self> {
+        Box::new(Moving { owner, arrived: None, waker: None, has_heir: true })
+    }
 }
 
 /// What became of a session that its driver let go.
@@ -137,9 +152,9 @@ impl<S> SessionTable<S> {
             return Poll::Ready(Claimed::Superseded);
         }
         match &mut slot.state {
-            State::Moving { arrived, waker, .. } => match arrived.take() {
+            State::Moving(moving) => match moving.arrived.take() {
                 None => {
-                    *waker = Some(cx.waker().clone());
+                    moving.waker = Some(cx.waker().clone());
                     Poll::Pending
                 }
                 Some(session) => {
@@ -185,9 +200,9 @@ impl<S> SessionTable<S> {
         let removed = self.slots.remove_if_mut(client_id, |_, slot| {
             let Some(session) = session.take_if(|_| slot.is_owned_by(generation)) else { return false };
             match (&mut slot.state, session) {
-                (State::Moving { arrived, waker: heir, has_heir: true, .. }, session) => {
-                    *arrived = Some(session);
-                    waker = heir.take();
+                (State::Moving(moving), session) if moving.has_heir => {
+                    moving.arrived = Some(session);
+                    waker = moving.waker.take();
                     false
                 }
                 (_, Some(session)) => {
@@ -214,13 +229,13 @@ impl<S> SessionTable<S> {
             return None;
         }
         match &mut slot.state {
-            State::Moving { arrived, has_heir, .. } => match arrived.take() {
+            State::Moving(moving) => match moving.arrived.take() {
                 Some(session) => {
                     slot.state = State::Live;
                     Some((generation, Poll::Ready(session)))
                 }
                 None => {
-                    *has_heir = false;
+                    moving.has_heir = false;
                     None
                 }
             },
@@ -237,7 +252,7 @@ impl<S> SessionTable<S> {
         self.sessions.fetch_sub(1, Relaxed);
         match slot.state {
             State::Parked(session) => Some(session),
-            State::Live | State::Moving { .. } => None,
+            State::Live | State::Moving(_) => None,
         }
     }
 
@@ -292,7 +307,7 @@ impl<S> Slot<S> {
     fn is_owned_by(&self, generation: Generation) -> bool {
         match &self.state {
             State::Live => self.generation == generation,
-            State::Moving { owner, arrived, .. } => *owner == generation && arrived.is_none(),
+            State::Moving(moving) => moving.owner == generation && moving.arrived.is_none(),
             State::Parked(_) => false,
         }
     }
@@ -302,21 +317,21 @@ impl<S> Slot<S> {
         match std::mem::replace(&mut self.state, State::Live) {
             State::Parked(session) => Poll::Ready(Claimed::Resumed(session)),
             State::Live => {
-                self.state = State::Moving { owner: previous, arrived: None, waker: None, has_heir: true };
+                self.state = State::Moving(Moving::from_owner(previous));
                 if let Some(mailbox) = &self.mailbox {
                     mailbox.signal(Control::Takeover); // [MQTT-3.1.4-3]
                 }
                 Poll::Pending
             }
             // The heir before us sees the new generation and goes.
-            State::Moving { owner, arrived, waker, .. } => {
-                if let Some(waker) = waker {
+            State::Moving(moving) => {
+                if let Some(waker) = moving.waker {
                     waker.wake();
                 }
-                match arrived {
+                match moving.arrived {
                     Some(session) => Poll::Ready(session.map_or(Claimed::New, Claimed::Resumed)),
                     None => {
-                        self.state = State::Moving { owner, arrived: None, waker: None, has_heir: true };
+                        self.state = State::Moving(Moving::from_owner(moving.owner));
                         Poll::Pending
                     }
                 }

@@ -178,7 +178,7 @@ impl Driver {
                 access.authorizer.may_subscribe(&attached.identity, parsed.filter) == Subscribing::Whole
             })
         };
-        let mut filters = self.connection.session().into_iter().flat_map(|session| session.subscriptions.keys());
+        let mut filters = self.connection.session().into_iter().flat_map(|session| session.subscriptions.filters());
         attached.filtered = !access.authorizer.allows_everything() && !filters.all(|filter| is_whole(filter));
     }
 

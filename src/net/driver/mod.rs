@@ -120,11 +120,11 @@ const STOP_CHECK: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn new(stream: Stream, peer: Peer, place: Place) -> Self {
-        let Place { shared, listener, accepted_at } = &place;
+        let Place { listener, accepted_at, .. } = &place;
         // The deadline of CONNECT counts from accept: handshakes do not stretch it.
         let connection = Connection::new(listener.settings.load_full(), *accepted_at, listener.connect_timeout);
         Driver {
-            alarm: Alarm::new(&shared.clock),
+            alarm: Alarm::default(),
             stream,
             place,
             peer: Box::new(peer),
@@ -200,7 +200,7 @@ impl Driver {
             }
             next = next.min(now.after(STOP_CHECK));
         }
-        if self.alarm.poll(next, cx).is_ready() {
+        if self.alarm.poll(&self.place.shared.clock, next, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
         Ok(())

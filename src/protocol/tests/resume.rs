@@ -15,7 +15,7 @@ fn subscriptions_in_flight_messages_and_received_ids_go_on() {
     let qos_2 = Publish { qos: ExactlyOnce, ..publish(5, "b", "y") };
     script.check(qos_2.clone(), &["route q2 b 'y' #5", "PUBREC #5 0x00"]);
     let mut script = script.reconnected(settings(), lasting(V5));
-    assert!(script.session().subscriptions.contains_key("a"));
+    assert!(script.session().subscriptions.contains("a"));
     assert_eq!((script.connection.inflight(), script.session().inbound_open()), (1, 1));
     script.check_resend(&["PUBLISH dup q1 #1 a 'x'"]);
     script.check(Publish { dup: true, ..qos_2 }, &["PUBREC #5 0x00"]);

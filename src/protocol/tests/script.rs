@@ -169,7 +169,7 @@ impl Script {
             Action::Unsubscribe(request) => {
                 let session = self.connection.session().expect("only a connected client unsubscribes");
                 let existed: Vec<_> =
-                    request.filters.iter().map(|filter| session.subscriptions.contains_key(filter)).collect();
+                    request.filters.iter().map(|filter| session.subscriptions.contains(filter)).collect();
                 self.connection.on_unsubscribed(&request, &existed, &mut self.out)
             }
             _ => Ok(()),

@@ -45,7 +45,7 @@ fn options_and_identifier_reach_the_broker() {
     let mut packet = subscribe(1, &filters);
     packet.subscription_identifier = NonZeroU32::new(9);
     script.check(packet, &["subscribe id=9 a q1 no_local as_published handling=1", "SUBACK #1 0x01"]);
-    let kept = script.session().subscriptions.get("a").copied();
+    let kept = script.session().subscriptions.get("a");
     assert_eq!(kept, Some(SessionSubscription { options, id: NonZeroU32::new(9) }));
 }
 
