@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::received::{ConnAck, Frame};
 use crate::wire::{self, Connect, Version};
 
+/// Longer than the broker may be silent.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 pub struct Connection {
     stream: TcpStream,
     inbox: Vec<u8>,
@@ -68,6 +71,8 @@ impl Connection {
     /// DISCONNECT, and waits until the broker has let go. `None` when it was gone before.
     pub fn leave(mut self) -> Option<()> {
         self.send(&wire::disconnect())?;
+        // To close with its bytes unread would take back what was said.
+        self.patience(PATIENCE);
         while matches!(self.next(), Next::Packet(_)) {}
         Some(())
     }

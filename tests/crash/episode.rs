@@ -9,6 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::broker::{Broker, Site, Target};
+use crate::filter::Filter;
 use crate::history::{History, Ledger};
 use crate::proxy::Proxy;
 use crate::publisher::{self, Publisher};
@@ -111,20 +112,21 @@ impl Clients {
             let (broker, address) = survivor.take().unwrap_or_else(|| site.start());
             witness::look(address, target.quiet(), ledger);
             ledger.begin();
+            ledger.open().drains();
             self.subscribe(address, ledger, |_| subscriber::Task::Settle);
             thread::scope(|scope| {
                 for publisher in &mut self.publishers {
                     scope.spawn(move || publisher.run(address, &publisher::Task::Finish, ledger));
                 }
             });
+            ledger.open().expect_of_groups();
             self.subscribe(address, ledger, |subscriber| {
                 let last = last_messages(&ledger.open(), subscriber);
                 subscriber::Task::Drain { last, quiet: target.quiet() }
             });
             broker.stop();
             if !is_last {
-                let mut history = ledger.open();
-                history.end = Some(history.now());
+                ledger.open().ends();
             }
         }
     }
@@ -146,7 +148,7 @@ fn last_messages(history: &History, subscriber: usize) -> HashSet<(usize, usize)
         let latest = published.iter().enumerate().rev().take(BRANCHES * TOPICS_IN_A_BRANCH);
         last.extend(latest.filter_map(|(sequence, message)| {
             let Subject::Topic { branch, .. } = message.subject else { return None };
-            history.is_subscribed(subscriber, branch).then_some((publisher, sequence))
+            history.is_subscribed(subscriber, Filter::Branch(branch)).then_some((publisher, sequence))
         }));
     }
     last

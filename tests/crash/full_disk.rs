@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::broker::{Site, Target};
-use crate::connection::{Connection, Next};
+use crate::connection::{Connection, Next, PATIENCE};
 use crate::received::{Ack, Publish};
 use crate::wire::{self, Connect, PUBACK, PUBLISH, SUBACK, Subscribe, Version, property};
 
@@ -20,7 +20,6 @@ const SIZE: &str = "24m";
 const PAYLOAD_BYTES: usize = 64 * 1024;
 /// More than fits.
 const MESSAGES_MAX: u32 = 2_000;
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the broker may take to free what nobody needs any more.
 const UNTIL_FREED: Duration = Duration::from_secs(4);
 

@@ -1,8 +1,11 @@
 //! What happened, as the clients saw it: what was promised to them and what they received, in one order of events.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::world::{BRANCHES, PUBLISHERS, RETAINED, SUBSCRIBERS, Subject};
+use crate::filter::{Filter, Wish};
+use crate::verdict;
+use crate::world::{PUBLISHERS, RETAINED, SUBSCRIBERS, Subject};
 
 /// Counts events. What is sent is noted before it is sent, what is received after it was received: of two events, the
 /// earlier one has happened earlier.
@@ -32,18 +35,24 @@ pub struct Subscribed {
 pub struct Delivered {
     pub publisher: usize,
     pub sequence: usize,
+    pub filter: Filter,
     pub qos: u8,
     /// Counts this subscriber's connections.
     pub connection: u32,
-    /// It came after [`History::end`].
-    pub is_after_the_end: bool,
+    pub at: Moment,
 }
 
 /// One subscriber's part.
 #[derive(Default)]
 pub struct Inbox {
-    pub subscriptions: [Vec<Subscribed>; BRANCHES],
+    subscriptions: HashMap<Filter, Vec<Subscribed>>,
     pub delivered: Vec<Delivered>,
+}
+
+impl Inbox {
+    pub fn subscriptions(&self, filter: Filter) -> &[Subscribed] {
+        self.subscriptions.get(&filter).map_or(&[], Vec::as_slice)
+    }
 }
 
 #[derive(Default)]
@@ -64,7 +73,11 @@ pub struct History {
     pub nonsense: Vec<String>,
     /// What else there is to say about faults.
     pub details: Vec<String>,
-    /// When everything had been drained and the broker was stopped in good order.
+    /// Messages that a group still has to get before all is drained.
+    pub missing: HashSet<(Filter, (usize, usize))>,
+    /// When the first broker was started that is stopped in good order: from here on all is drained.
+    pub drain: Option<Moment>,
+    /// When everything had been drained and that broker was stopped.
     pub end: Option<Moment>,
 }
 
@@ -96,9 +109,9 @@ impl History {
     }
 
     /// A SUBSCRIBE or UNSUBSCRIBE is about to be sent for the first time.
-    pub fn changing(&mut self, subscriber: usize, branch: usize, subscribes: bool) {
+    pub fn changing(&mut self, subscriber: usize, filter: Filter, subscribes: bool) {
         let now = self.now();
-        let subscriptions = &mut self.inboxes[subscriber].subscriptions[branch];
+        let subscriptions = self.inboxes[subscriber].subscriptions.entry(filter).or_default();
         if subscribes {
             subscriptions.push(Subscribed { asked: now, ..Subscribed::default() });
         } else if let Some(last) = subscriptions.last_mut() {
@@ -107,19 +120,40 @@ impl History {
     }
 
     /// Its SUBACK or UNSUBACK has come.
-    pub fn changed(&mut self, subscriber: usize, branch: usize, subscribes: bool) {
+    pub fn changed(&mut self, subscriber: usize, filter: Filter, subscribes: bool) {
         let now = self.now();
-        if let Some(last) = self.inboxes[subscriber].subscriptions[branch].last_mut() {
+        let subscriptions = self.inboxes[subscriber].subscriptions.get_mut(&filter);
+        if let Some(last) = subscriptions.and_then(|all| all.last_mut()) {
             let moment = if subscribes { &mut last.granted } else { &mut last.ended };
             moment.get_or_insert(now);
         }
     }
 
-    pub fn delivered(&mut self, subscriber: usize, connection: u32, message: (usize, usize), qos: u8) {
+    /// `told` is the filter that its subscription identifier stands for.
+    pub fn delivered(
+        &mut self,
+        subscriber: usize,
+        connection: u32,
+        message: (usize, usize),
+        qos: u8,
+        told: Option<Filter>,
+    ) {
         let (publisher, sequence) = message;
-        let is_after_the_end = self.end.is_some();
-        let delivered = Delivered { publisher, sequence, qos, connection, is_after_the_end };
-        self.inboxes[subscriber].delivered.push(delivered);
+        let published = self.published.get(publisher).and_then(|published| published.get(sequence));
+        let subject = published.map(|published| published.subject);
+        let is_right = |filter: &Filter| {
+            let is_wanted = filter.wish_of(subscriber) != Wish::Never;
+            is_wanted
+                && subject.is_some_and(|subject| filter.matches(subject))
+                && told.is_none_or(|told| told == *filter)
+        };
+        let Some(filter) = Filter::all().find(is_right) else {
+            let text = format!("subscriber {subscriber}: message {sequence} of {publisher} is not for it by {told:?}");
+            return self.nonsense.push(text);
+        };
+        self.missing.remove(&(filter, message));
+        let at = self.now();
+        self.inboxes[subscriber].delivered.push(Delivered { publisher, sequence, filter, qos, connection, at });
     }
 
     /// A client that had a session is back.
@@ -160,13 +194,33 @@ impl History {
         }
     }
 
+    /// A broker is about to start that is stopped in good order.
+    pub fn drains(&mut self) {
+        let now = self.now();
+        self.drain.get_or_insert(now);
+    }
+
+    /// It was stopped.
+    pub fn ends(&mut self) {
+        let now = self.now();
+        self.end.get_or_insert(now);
+    }
+
+    /// Nothing is published any more.
+    pub fn expect_of_groups(&mut self) {
+        let arrived: HashSet<_> = (self.inboxes.iter().flat_map(|inbox| &inbox.delivered))
+            .map(|delivered| (delivered.filter, (delivered.publisher, delivered.sequence)))
+            .collect();
+        self.missing = verdict::owed_to_groups(self).filter(|owed| !arrived.contains(owed)).collect();
+    }
+
     /// A fault that shows before the end.
     pub fn has_failed(&self) -> bool {
         self.sessions_lost > 0 || self.retained_lost > 0 || !self.nonsense.is_empty()
     }
 
-    pub fn is_subscribed(&self, subscriber: usize, branch: usize) -> bool {
-        let last = self.inboxes[subscriber].subscriptions[branch].last();
+    pub fn is_subscribed(&self, subscriber: usize, filter: Filter) -> bool {
+        let last = self.inboxes[subscriber].subscriptions(filter).last();
         last.is_some_and(|last| last.granted.is_some() && last.ending.is_none())
     }
 }

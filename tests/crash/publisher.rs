@@ -2,19 +2,15 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::connection::{Connection, Next};
+use crate::connection::{Connection, Next, PATIENCE};
 use crate::history::Ledger;
 use crate::received::{Ack, Frame};
 use crate::wire::{self, Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, Publish};
 use crate::world::{self, BRANCHES, RETAINED, Subject, TOPICS_IN_A_BRANCH};
-
-/// Longer than the broker may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A message, or what is left of its QoS 2 exchange, that the broker has not let go of.
 struct InFlight {

@@ -2,24 +2,32 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
 
-use crate::connection::{Connection, Next};
+use crate::connection::{Connection, Next, PATIENCE};
+use crate::filter::{Filter, Wish};
 use crate::history::Ledger;
 use crate::received::{Ack, Frame, Publish, SubAck};
-use crate::wire::{self, Connect, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Subscribe, UNSUBACK, Unsubscribe};
-use crate::world::{self, BRANCHES, CHANGING};
+use crate::wire::{
+    self, Connect, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Subscribe, UNSUBACK, Unsubscribe, Version,
+    property,
+};
+use crate::world;
 
-/// Longer than a broker is left alive.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How often somebody looks whether others have what it waits for.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// A property.
+const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
 
 /// A SUBSCRIBE or UNSUBSCRIBE that is not acknowledged.
 struct Pending {
     id: u16,
-    branch: usize,
+    filter: Filter,
     subscribes: bool,
 }
 
@@ -31,11 +39,11 @@ pub struct Subscriber {
     connection: u32,
     last_id: u16,
     /// What it has asked for, whether acknowledged or not.
-    wanted: [bool; BRANCHES],
+    wanted: HashSet<Filter>,
     /// In order; the first has been sent at least once.
     pending: VecDeque<Pending>,
-    /// Packet ids of QoS 2 without PUBREL, and their messages.
-    received: HashMap<u16, (usize, usize)>,
+    /// Packet ids of QoS 2 without PUBREL, and their messages; those without a payload do not tell.
+    received: HashMap<u16, Option<(usize, usize)>>,
 }
 
 /// How a subscriber spends the life of a broker.
@@ -51,11 +59,23 @@ pub enum Task {
     },
     /// Until its subscriptions are as it wants them.
     Settle,
-    /// Until it has received these messages, or nothing has come for so long.
+    /// Until it has received these messages and the groups have all of theirs, or nothing has come for so long.
     Drain {
         last: HashSet<(usize, usize)>,
         quiet: Duration,
     },
+}
+
+impl Task {
+    /// Whether nothing more is expected, `heard` from the broker last.
+    fn is_done(&self, heard: Instant, ledger: &Ledger) -> bool {
+        match self {
+            Task::Drain { last, quiet } => {
+                heard.elapsed() > *quiet || last.is_empty() && ledger.open().missing.is_empty()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Subscriber {
@@ -66,7 +86,7 @@ impl Subscriber {
             has_session: false,
             connection: 0,
             last_id: 0,
-            wanted: [false; BRANCHES],
+            wanted: HashSet::new(),
             pending: VecDeque::new(),
             received: HashMap::new(),
         }
@@ -75,7 +95,8 @@ impl Subscriber {
     /// What it does next, by its own choice.
     pub fn choose(&mut self) -> Task {
         let choices = &mut self.choices;
-        if self.has_session && choices.random_ratio(1, 4) {
+        let times_away = if world::is_sleeper(self.index) { 3 } else { 1 };
+        if self.has_session && choices.random_ratio(times_away, 4) {
             return Task::Away;
         }
         let after = if self.has_session && choices.random_ratio(1, 4) { choices.random_range(1..200) } else { 0 };
@@ -98,14 +119,16 @@ impl Subscriber {
     fn connected(&mut self, address: SocketAddr, task: &mut Task, ledger: &Ledger) -> Option<()> {
         let mut connection = self.connect(address, task, ledger)?;
         let (mut acks, mut held_acks, mut deliveries) = (Vec::new(), 0, 0);
+        let mut heard = Instant::now();
         loop {
             let frame = match connection.next() {
                 Next::Packet(frame) => frame,
                 Next::Closed => return None,
-                Next::Nothing if matches!(task, Task::Drain { .. }) => return connection.leave(),
+                Next::Nothing if task.is_done(heard, ledger) => return connection.leave(),
                 // Nobody has published for it.
                 Next::Nothing => continue,
             };
+            heard = Instant::now();
             match frame.kind() {
                 SUBACK | UNSUBACK => self.on_change(&frame, &mut connection, ledger)?,
                 _ => {
@@ -127,7 +150,7 @@ impl Subscriber {
                     self.change(&mut connection, ledger)?;
                 }
                 Task::Settle if self.pending.is_empty() => return connection.leave(),
-                Task::Drain { last, .. } if last.is_empty() => return connection.leave(),
+                Task::Drain { .. } if task.is_done(heard, ledger) => return connection.leave(),
                 _ => {}
             }
             if deliveries >= leaves_after {
@@ -137,10 +160,13 @@ impl Subscriber {
         }
     }
 
+    fn version(&self) -> Version {
+        // The other one than the publisher of the same number.
+        world::version(self.index + 1)
+    }
+
     fn connect(&mut self, address: SocketAddr, task: &Task, ledger: &Ledger) -> Option<Connection> {
-        // Subscribers speak the other version than the publisher of the same number.
-        let version = world::version(self.index + 1);
-        let connect = Connect::new(version, format!("subscriber-{}", self.index)).lasting();
+        let connect = Connect::new(self.version(), format!("subscriber-{}", self.index)).lasting();
         let (mut connection, connack) = Connection::open(address, &connect, PATIENCE)?;
         self.connection += 1;
         if self.has_session {
@@ -151,14 +177,13 @@ impl Subscriber {
             }
         } else {
             self.has_session = true;
-            let changing = self.choices.random_range(CHANGING..BRANCHES);
-            (0..CHANGING).chain([changing]).for_each(|branch| self.want(branch, true));
+            let changing = self.choose_changing();
+            Filter::of(self.index, Wish::Lasting).chain(changing).for_each(|filter| self.want(filter, true));
             self.note_first(ledger);
         }
         self.send_first(&mut connection)?;
         match task {
-            Task::Drain { last, .. } if last.is_empty() => connection.patience(Duration::from_millis(1)),
-            Task::Drain { quiet, .. } => connection.patience(*quiet),
+            Task::Drain { .. } => connection.patience(GLANCE),
             Task::Settle if self.pending.is_empty() => {
                 connection.leave()?;
                 return None;
@@ -170,48 +195,63 @@ impl Subscriber {
 
     /// The session is lost; what was acknowledged then has to be asked for once more.
     fn subscribe_again(&mut self, connection: &mut Connection) -> Option<()> {
-        let mut branches = self.wanted;
-        self.pending.iter().for_each(|pending| branches[pending.branch] = false);
-        if branches == [false; BRANCHES] {
-            return Some(());
-        }
-        let mut subscribe = Subscribe::new(connection.version, next_id(&mut self.last_id));
-        for branch in (0..BRANCHES).filter(|branch| branches[*branch]) {
-            subscribe = subscribe.filter(world::filter(branch), world::subscription_qos(self.index, branch));
-        }
-        connection.send(&subscribe.bytes())
+        let is_pending = |filter: &Filter| self.pending.iter().any(|pending| pending.filter == *filter);
+        let is_lost = |filter: &Filter| self.wanted.contains(filter) && !is_pending(filter);
+        let lost: Vec<_> = Filter::all().filter(is_lost).collect();
+        lost.into_iter().try_for_each(|filter| {
+            let id = next_id(&mut self.last_id);
+            connection.send(&self.subscribe(id, filter))
+        })
     }
 
-    fn want(&mut self, branch: usize, subscribes: bool) {
-        self.wanted[branch] = subscribes;
+    fn subscribe(&self, id: u16, filter: Filter) -> Vec<u8> {
+        let subscribe = Subscribe::new(self.version(), id);
+        let subscribe = subscribe.filter(filter.text(), filter.qos(self.index));
+        // By which it tells what a message comes for.
+        match self.version() {
+            Version::V5 => subscribe.with(property::subscription_identifier(filter.identifier())),
+            _ => subscribe,
+        }
+        .bytes()
+    }
+
+    fn want(&mut self, filter: Filter, subscribes: bool) {
+        if subscribes {
+            self.wanted.insert(filter)
+        } else {
+            self.wanted.remove(&filter)
+        };
         let id = next_id(&mut self.last_id);
-        self.pending.push_back(Pending { id, branch, subscribes });
+        self.pending.push_back(Pending { id, filter, subscribes });
     }
 
-    /// Subscribes to one of the changing branches, or unsubscribes from it.
+    fn choose_changing(&mut self) -> Option<Filter> {
+        Filter::of(self.index, Wish::Changing).choose(&mut self.choices)
+    }
+
+    /// Subscribes to one of the changing filters, or unsubscribes from it.
     fn change(&mut self, connection: &mut Connection, ledger: &Ledger) -> Option<()> {
         if !self.pending.is_empty() {
             return Some(());
         }
-        let branch = self.choices.random_range(CHANGING..BRANCHES);
-        self.want(branch, !self.wanted[branch]);
+        let Some(filter) = self.choose_changing() else { return Some(()) };
+        self.want(filter, !self.wanted.contains(&filter));
         self.note_first(ledger);
         self.send_first(connection)
     }
 
     fn note_first(&self, ledger: &Ledger) {
         if let Some(first) = self.pending.front() {
-            ledger.open().changing(self.index, first.branch, first.subscribes);
+            ledger.open().changing(self.index, first.filter, first.subscribes);
         }
     }
 
     fn send_first(&self, connection: &mut Connection) -> Option<()> {
-        let Some(Pending { id, branch, subscribes }) = self.pending.front() else { return Some(()) };
-        let (version, filter) = (connection.version, world::filter(*branch));
+        let Some(Pending { id, filter, subscribes }) = self.pending.front() else { return Some(()) };
         let bytes = if *subscribes {
-            Subscribe::new(version, *id).filter(filter, world::subscription_qos(self.index, *branch)).bytes()
+            self.subscribe(*id, *filter)
         } else {
-            Unsubscribe::new(version, *id).filter(filter).bytes()
+            Unsubscribe::new(connection.version, *id).filter(filter.text()).bytes()
         };
         connection.send(&bytes)
     }
@@ -220,10 +260,10 @@ impl Subscriber {
         let suback = SubAck::read(connection.version, frame.kind(), frame);
         assert!(suback.codes.iter().all(|code| *code < 0x80), "refused: {suback:02x?}");
         // That of the first one, or of those that were asked for once more.
-        let Some(Pending { branch, subscribes, .. }) = self.pending.pop_front_if(|first| first.id == suback.id) else {
+        let Some(Pending { filter, subscribes, .. }) = self.pending.pop_front_if(|first| first.id == suback.id) else {
             return Some(());
         };
-        ledger.open().changed(self.index, branch, subscribes);
+        ledger.open().changed(self.index, filter, subscribes);
         self.note_first(ledger);
         self.send_first(connection)
     }
@@ -236,18 +276,19 @@ impl Subscriber {
             return wire::ack(PUBCOMP, ack.id);
         }
         let publish = Publish::read(connection.version, frame);
-        let Some(message) = world::message_of(&publish.payload) else {
+        let message = world::message_of(&publish.payload);
+        if message.is_none() && !publish.payload.is_empty() {
             ledger.open().nonsense.push(format!("subscriber {}: nobody has sent {frame:02x?}", self.index));
             return Vec::new();
-        };
+        }
         if publish.qos == 1 {
-            self.take(message, 1, task, ledger);
+            self.take(&publish, message, task, ledger);
             return wire::ack(PUBACK, publish.id);
         }
         match self.received.get(&publish.id) {
             None => {
                 self.received.insert(publish.id, message);
-                self.take(message, publish.qos, task, ledger);
+                self.take(&publish, message, task, ledger);
             }
             Some(earlier) if *earlier == message => {}
             Some(earlier) => {
@@ -259,8 +300,25 @@ impl Subscriber {
         wire::ack(PUBREC, publish.id)
     }
 
-    fn take(&self, message: (usize, usize), qos: u8, task: &mut Task, ledger: &Ledger) {
-        ledger.open().delivered(self.index, self.connection, message, qos);
+    fn take(&self, publish: &Publish, message: Option<(usize, usize)>, task: &mut Task, ledger: &Ledger) {
+        let mut history = ledger.open();
+        let identifiers = publish.properties.all(SUBSCRIPTION_IDENTIFIER);
+        let told = match &identifiers[..] {
+            [told] => Filter::all().find(|filter| property::subscription_identifier(filter.identifier()) == *told),
+            _ => None,
+        };
+        let is_told = if self.version() == Version::V5 { told.is_some() } else { identifiers.is_empty() };
+        // [MQTT-3.3.4-3]
+        if !is_told {
+            let text = format!("{message:?} with subscription identifiers {identifiers:?}");
+            history.nonsense.push(format!("subscriber {}: {text}", self.index));
+        }
+        // [MQTT-3.3.1-12]: nobody has asked for messages as they are retained.
+        if publish.retain {
+            return history.nonsense.push(format!("subscriber {}: {message:?} as a retained one", self.index));
+        }
+        let Some(message) = message else { return };
+        history.delivered(self.index, self.connection, message, publish.qos, told);
         if let Task::Drain { last, .. } = task {
             last.remove(&message);
         }

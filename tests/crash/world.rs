@@ -1,4 +1,4 @@
-//! What the clients of an episode speak about: topics, filters, payloads.
+//! What the clients of an episode speak about: topics and payloads.
 
 use std::hash::{Hash, Hasher};
 
@@ -8,15 +8,13 @@ use rand::rngs::StdRng;
 use crate::wire::Version;
 
 pub const PUBLISHERS: usize = 4;
-pub const SUBSCRIBERS: usize = 6;
-/// Each subscriber has a filter for each branch, or none. Branches do not overlap, so a message is owed once.
+pub const SUBSCRIBERS: usize = 10;
+/// Subscribers from here on are members of groups; those before have subscriptions of their own.
+pub const FIRST_MEMBER: usize = 6;
 pub const BRANCHES: usize = 4;
-/// Branches from here on are subscribed to and unsubscribed from while messages flow.
-pub const CHANGING: usize = 2;
 pub const TOPICS_IN_A_BRANCH: usize = 3;
 /// Retained topics of each publisher; nobody else writes them.
 pub const RETAINED: usize = 3;
-
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -47,13 +45,9 @@ impl Subject {
     }
 }
 
-pub fn filter(branch: usize) -> String {
-    format!("b{branch}/+")
-}
-
-/// The QoS that a subscriber asks for.
-pub fn subscription_qos(subscriber: usize, branch: usize) -> u8 {
-    if (subscriber + branch).is_multiple_of(4) { 1 } else { 2 }
+/// Subscribers that are away most of the time.
+pub fn is_sleeper(subscriber: usize) -> bool {
+    subscriber >= SUBSCRIBERS - 2
 }
 
 pub fn version(client: usize) -> Version {
