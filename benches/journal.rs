@@ -84,6 +84,7 @@ fn session(owner: u64) -> Change {
         mount_point: "".into(),
         expiry_interval: u32::MAX,
         disconnected_at: None,
+        sent_up_to: None,
         will: None,
     }))
 }

@@ -209,6 +209,7 @@ impl Shared {
             mount_point: session.mount_point().as_str().into(),
             expiry_interval: session.expiry_interval,
             disconnected_at,
+            sent_up_to: disconnected_at.map(|_| session.sent_up_to()),
             will: session.will.as_ref().map(|will| WillRecord {
                 message: will.message(mailbox.publisher(), BrokerTime::default()),
                 message_expiry_interval: will.message_expiry_interval(),

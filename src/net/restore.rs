@@ -107,7 +107,7 @@ impl Shared {
         }
         let window = usize::from(listener.settings.load().inflight_max.get());
         let (waiting, maybe_sent) = self.restore_rows(&mailbox, window)?;
-        session.maybe_sent = maybe_sent;
+        session.maybe_sent = record.sent_up_to.unwrap_or(maybe_sent);
         batch.counts.recovered += inflight + waiting;
         self.router.hand_back(&mailbox, mailbox.detach(session.inflight(), batch), batch);
         let parked = Box::new(Parked {

@@ -230,6 +230,15 @@ impl Outbound {
         outbound
     }
 
+    /// The last row of QoS 1 that is in flight.
+    pub(super) fn sent_up_to(&self) -> RowId {
+        let row = |slot: &Slot| match slot {
+            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce && delivery.group.is_none() => Some(delivery.row),
+            _ => None,
+        };
+        self.slots.iter().filter_map(row).max().unwrap_or(RowId::NONE)
+    }
+
     /// Deliveries whose PUBREL is out: the client has the message, only PUBCOMP is missing.
     pub(super) fn released(&self) -> u64 {
         self.slots.iter().filter(|slot| matches!(slot, Slot::Released(_))).count() as u64

@@ -198,6 +198,11 @@ impl Session {
         self.outbound.open()
     }
 
+    /// Up to this row stored messages may have been sent at QoS 1, on this network connection or an earlier one.
+    pub fn sent_up_to(&self) -> RowId {
+        self.maybe_sent.max(self.outbound.sent_up_to())
+    }
+
     /// QoS 2 messages received whose PUBREL has not come.
     pub fn inbound_open(&self) -> usize {
         self.inbound.open()

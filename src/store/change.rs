@@ -92,6 +92,8 @@ pub struct SessionRecord {
     pub expiry_interval: u32,
     /// When its connection ended; `None` while it has one.
     pub disconnected_at: Option<BrokerTime>,
+    /// Of its copies with QoS 1 those behind this row had not been sent when its connection ended. `None`: any may have been.
+    pub sent_up_to: Option<RowId>,
     pub will: Option<WillRecord>,
 }
 

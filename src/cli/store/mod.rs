@@ -193,6 +193,7 @@ mod tests {
             mount_point: "".into(),
             expiry_interval: 60,
             disconnected_at: None,
+            sent_up_to: None,
             will: None,
         }))
     }

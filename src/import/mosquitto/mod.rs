@@ -137,6 +137,7 @@ impl<'a> Import<'a> {
                 mount_point: "".into(),
                 expiry_interval,
                 disconnected_at: Some(self.clock.now),
+                sent_up_to: None,
                 will: None,
             };
             self.imported.changes.push(Change::PutSession(Box::new(record)));

@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 
 use super::codec::{Malformed, Reader, put_bytes, put_number, put_numbers, put_str, put_time};
 use super::disk::Disk;
-use super::files::{CHECKPOINT_MAGIC, TEMPORARY, VERSION, checkpoint_name};
+use super::files::{CHECKPOINT_MAGIC, TEMPORARY, VERSION, VERSION_MIN, checkpoint_name};
 use super::frame::Position;
 use super::index::{Index, Owner, Sent, Subscription};
 use super::queue::{Chunk, PageMeta, Ref, put_refs, read_refs};
@@ -182,7 +182,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Facts, Index), Unusable> {
 }
 
 fn read_header(reader: &mut Reader<'_>) -> Result<(u64, u64), Malformed> {
-    if reader.take(8)? != CHECKPOINT_MAGIC || reader.fixed_u32()? != VERSION {
+    if reader.take(8)? != CHECKPOINT_MAGIC || !(VERSION_MIN..=VERSION).contains(&reader.fixed_u32()?) {
         return Err(Malformed);
     }
     Ok((reader.fixed_u64()?, reader.fixed_u64()?))

@@ -5,8 +5,8 @@
 //! checkpoint  "MIDGECHK" · version 4 · … (see `checkpoint`)
 //! ```
 
-/// What this program writes.
-pub(crate) const VERSION: u32 = 1;
+/// What this program writes. In version 2 the record of a session also says up to which row its copies had been sent.
+pub(crate) const VERSION: u32 = 2;
 /// The oldest that it reads.
 pub(crate) const VERSION_MIN: u32 = 1;
 

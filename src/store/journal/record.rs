@@ -519,6 +519,8 @@ fn put_session(buf: &mut Vec<u8>, record: &SessionRecord) {
         put_number(buf, will.message_expiry_interval.map_or(0, |interval| u64::from(interval) + 1));
         put_number(buf, u64::from(will.delay_interval));
     }
+    // Zero is unknown.
+    put_number(buf, record.sent_up_to.map_or(0, |row| row.0 + 1));
 }
 
 /// What [`Record::PutSession`] holds.
@@ -544,5 +546,18 @@ pub(super) fn decode_session(body: &[u8]) -> Result<SessionRecord, Malformed> {
             delay_interval: reader.number_u32()?,
         }),
     };
-    Ok(SessionRecord { owner, client_id, user_name, listener, mount_point, expiry_interval, disconnected_at, will })
+    // Version 1 ends here.
+    let sent_up_to = if reader.is_empty() { None } else { reader.number()?.checked_sub(1).map(RowId) };
+    let record = SessionRecord {
+        owner,
+        client_id,
+        user_name,
+        listener,
+        mount_point,
+        expiry_interval,
+        disconnected_at,
+        sent_up_to,
+        will,
+    };
+    reader.is_empty().then_some(record).ok_or(Malformed)
 }

@@ -52,14 +52,14 @@ fn row_view(message: &Message, copy: &StoredCopy) -> RowView {
 }
 
 fn session_view(record: &SessionRecord) -> String {
-    let SessionRecord { owner, client_id, user_name, listener, mount_point, expiry_interval, disconnected_at, will } =
-        record;
+    let SessionRecord { owner, client_id, user_name, listener, mount_point, expiry_interval, .. } = record;
+    let SessionRecord { disconnected_at, sent_up_to, will, .. } = record;
     let will = will.as_ref().map(|will| {
         let WillRecord { message, message_expiry_interval, delay_interval } = will;
         (digest(message), *message_expiry_interval, *delay_interval)
     });
     format!(
-        "{owner:?} {client_id} {user_name:?} {listener} {mount_point} {expiry_interval} {disconnected_at:?} {will:?}"
+        "{owner:?} {client_id} {user_name:?} {listener} {mount_point} {expiry_interval} {disconnected_at:?} {sent_up_to:?} {will:?}"
     )
 }
 
@@ -335,6 +335,7 @@ impl Maker {
             mount_point: "".into(),
             expiry_interval: u32::MAX - self.dice.below(3) as u32,
             disconnected_at: self.dice.one_in(2).then(|| BrokerTime::from_millis(self.dice.below(1000) as u64)),
+            sent_up_to: self.dice.one_in(2).then(|| RowId(self.dice.below(1000) as u64)),
             will,
         }))
     }
