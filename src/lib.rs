@@ -71,6 +71,10 @@
 
 #![forbid(unsafe_code)]
 
+// Unit tests share files with the tests of tests/, which know the library by its name.
+#[cfg(test)]
+extern crate self as midge;
+
 pub mod admin;
 pub mod auth;
 pub mod broker;

@@ -22,7 +22,7 @@ use crate::topic::{PageEnd, ParsedFilter};
 pub(super) const TURN_COPIES_MAX: u64 = 64 * 1024;
 
 /// With so much waiting for the socket, nothing is read any more: even answers to pings would pile up.
-const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Whether a packet is dealt with.
 enum Taken {

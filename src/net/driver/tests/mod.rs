@@ -1,5 +1,10 @@
 //! A driver polled by hand over a socket pair, with a clock that only the test moves: what no client can see from outside.
 
+#[allow(dead_code)]
+#[path = "../../../../tests/settings/support/gate.rs"]
+mod gate;
+mod held;
+
 use std::num::NonZeroU16;
 
 use arc_swap::ArcSwap;
@@ -33,6 +38,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Bench::with(Keeper::new(None, Durabilities::default()))
+    }
+
+    fn with(keeper: Keeper) -> Self {
         let router = Router::new(&RouterConfig {
             retained: RetainedLimits { messages_max: 10_000, bytes_max: u64::MAX },
             group: GroupLimits { messages_max: 100, bytes_max: u64::MAX },
@@ -47,12 +56,7 @@ impl Bench {
             queue_qos0: false,
         };
         Bench {
-            shared: Arc::new(Shared::new(
-                router,
-                Clock::manual(),
-                u32::MAX,
-                Keeper::new(None, Durabilities::default()),
-            )),
+            shared: Arc::new(Shared::new(router, Clock::manual(), u32::MAX, keeper)),
             listener: Arc::new(ListenerContext {
                 name: "test".into(),
                 settings: ArcSwap::from_pointee(Settings::default()),
@@ -92,8 +96,8 @@ impl Bench {
             publisher: PublisherId(1),
         });
         let mut batch = Batch::at(self.shared.clock.now());
-        self.shared.router.publish(&message, &mut batch);
-        self.shared.router.flush(&mut batch);
+        self.shared.publish(&message, None, &mut batch);
+        self.shared.flush(&mut batch);
     }
 }
 
