@@ -188,6 +188,7 @@ fn store_sessions(directory: &Path, count: u64) {
             mount_point: "".into(),
             expiry_interval: 3600,
             disconnected_at: Some(BrokerTime::default()),
+            sent_up_to: None,
             will: None,
         }))
     };

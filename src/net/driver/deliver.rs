@@ -179,7 +179,7 @@ impl Driver {
             })
         };
         let mut filters = self.connection.session().into_iter().flat_map(|session| session.subscriptions.filters());
-        attached.filtered = !access.authorizer.allows_everything() && !filters.all(|filter| is_whole(filter));
+        attached.filtered = !access.authorizer.allows_everything() && !filters.all(is_whole);
     }
 
     /// Subscriptions that are allowed in part are checked here, message by message.
