@@ -185,6 +185,7 @@ impl Keeper {
     /// For one publish: what the router asks to have stored before it hands out copies.
     pub(super) fn publish(&self, message: &Message, received: Option<(OwnerId, u16)>) -> Publish<'_> {
         let durability = match self.store {
+            Some(_) if self.durabilities.rules.is_empty() => self.durabilities.default,
             Some(_) => self.durabilities.of(message.topic()),
             None => Durability::Memory,
         };

@@ -70,6 +70,10 @@ pub(super) fn store(matches: &Matches, message: &Message, keep: &mut impl Keep) 
     }
     let retained = message.retain() && !message.payload().is_empty();
     let is_acked = message.qos() != QoS::AtMostOnce;
+    let may_be_stored = is_acked && (matches.any_stored || !matches.groups.is_empty());
+    if !may_be_stored && !retained {
+        return keep.pass().map(|()| Rows::default());
+    }
     let own = if is_acked { matches.stored_copies(message) } else { Vec::new() };
     let is_stored = |group: &Group| is_acked && group.is_stored();
     // Looked at once: a group may become one that is stored at any time.

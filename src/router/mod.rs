@@ -228,7 +228,7 @@ impl Router {
     }
 
     fn route(&self, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> (Outcome, RowId) {
-        let matches = self.subscriptions.matches(message.topic(), &mut batch.matches); // [MQTT-3.3.2-3]
+        let matches = self.subscriptions.matches(message, &mut batch.matches); // [MQTT-3.3.2-3]
         let reserves = matches.may_refuse && may_be_refused(message);
         if reserves && !reserve_all(&matches, message, batch) {
             return (refuse_all(&matches, Refused::QueueFull, batch), RowId::NONE);

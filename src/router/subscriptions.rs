@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::mailbox::{Mailbox, SubscriberId};
 use super::shared_subscriptions::Group;
-use crate::message::SubscriptionIds;
+use crate::message::{Message, SubscriptionIds};
 use crate::topic::{QoS, SubscribeOptions, SubscriptionTree};
 
 /// A session's subscription to one filter, or a shared group as a whole.
@@ -31,6 +31,8 @@ pub(super) struct Matches {
     pub(super) groups: Vec<Arc<Group>>,
     /// Some session wants the publisher refused when its queue is full.
     pub(super) may_refuse: bool,
+    /// Some session outlives the process.
+    pub(super) any_stored: bool,
 }
 
 /// One session that gets the message, its overlapping subscriptions merged.
@@ -124,17 +126,17 @@ impl Subscriptions {
         self.generation.store(GENERATIONS.fetch_add(1, SeqCst), SeqCst);
     }
 
-    pub(super) fn matches(&self, topic: &str, cache: &mut MatchCache) -> Arc<Matches> {
+    pub(super) fn matches(&self, message: &Message, cache: &mut MatchCache) -> Arc<Matches> {
         let generation = self.generation.load(SeqCst);
         if cache.generation != generation {
             cache.clear();
             cache.generation = generation;
         }
-        if let Some(matches) = cache.by_topic.get(topic.as_bytes()) {
+        if let Some(matches) = cache.by_topic.get(message.topic_bytes()) {
             return Arc::clone(matches);
         }
-        let matches = Arc::new(self.collect(topic));
-        cache.keep(topic, &matches);
+        let matches = Arc::new(self.collect(message.topic()));
+        cache.keep(message.topic(), &matches);
         matches
     }
 
@@ -175,7 +177,8 @@ impl Collector {
         }
         let sessions: Vec<Match> = self.sessions.chunk_by(|a, b| a.0.id() == b.0.id()).map(merge).collect();
         let may_refuse = sessions.iter().any(|found| found.mailbox.refuses_when_full());
-        Matches { sessions, groups: self.groups, may_refuse }
+        let any_stored = sessions.iter().any(|found| found.mailbox.is_stored());
+        Matches { sessions, groups: self.groups, may_refuse, any_stored }
     }
 }
 

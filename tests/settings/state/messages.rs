@@ -195,6 +195,13 @@ async fn an_expired_message_is_never_sent_and_its_room_is_found_while_its_client
     assert_eq!(midge.gate.rows(), 5);
     midge.clock.advance(5 * SECOND);
     midge.gate.until("two rows less", |store| midge::store::Store::status(store).rows == 3).await;
+    // What has been stored is counted right after.
+    let counted = async {
+        while midge.dropped(DropCause::Expired) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), counted).await.expect("both are counted");
     assert_eq!(midge.dropped(DropCause::Expired), 2);
     assert_accounted(&midge);
     let midge = midge.kill().await;
