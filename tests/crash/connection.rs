@@ -1,7 +1,7 @@
 //! A client's end of a connection to a broker that may be gone at any moment.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::received::{ConnAck, Frame};
@@ -66,6 +66,11 @@ impl Connection {
                 Err(_) => return Next::Closed,
             }
         }
+    }
+
+    /// Nothing more will be said. `None` when the broker is gone.
+    pub fn end_of_input(&self) -> Option<()> {
+        self.stream.shutdown(Shutdown::Write).ok()
     }
 
     /// DISCONNECT, and waits until the broker has let go. `None` when it was gone before.

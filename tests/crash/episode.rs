@@ -14,7 +14,9 @@ use crate::history::{History, Ledger};
 use crate::proxy::Proxy;
 use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Subscriber};
-use crate::verdict::Verdict;
+use crate::testator::{self, Testator};
+use crate::verdict::{Fates, Verdict};
+use crate::wills::TESTATORS;
 use crate::witness;
 use crate::world::{self, BRANCHES, PUBLISHERS, SUBSCRIBERS, Subject, TOPICS_IN_A_BRANCH};
 
@@ -27,6 +29,7 @@ const MESSAGES: usize = 400;
 
 struct Clients {
     publishers: Vec<Publisher>,
+    testators: Vec<Testator>,
     subscribers: Vec<Subscriber>,
 }
 
@@ -46,11 +49,12 @@ pub fn run(target: Target, blow: Blow, seed: u64, number: u32, blows: u32) -> Ve
     let choices = |role: &str, index| world::choices(seed, (number, role, index));
     let mut clients = Clients {
         publishers: (0..PUBLISHERS).map(|index| Publisher::new(index, choices("publisher", index))).collect(),
+        testators: (0..TESTATORS).map(|index| Testator::new(index, choices("testator", index))).collect(),
         subscribers: (0..SUBSCRIBERS).map(|index| Subscriber::new(index, choices("subscriber", index))).collect(),
     };
     let ledger = Ledger::default();
     let mut choices = choices("broker", 0);
-    let mut survivor = (blow == Blow::Cut).then(|| site.start());
+    let mut survivor = (blow == Blow::Cut).then(|| start(&site, &ledger));
     for _ in 0..blows {
         match &mut survivor {
             None if choices.random_ratio(1, 10) => {
@@ -59,7 +63,7 @@ pub fn run(target: Target, blow: Blow, seed: u64, number: u32, blows: u32) -> Ve
                 broker.kill();
             }
             None => {
-                let (broker, address) = site.start();
+                let (broker, address) = start(&site, &ledger);
                 clients.live(address, target, &ledger, &mut choices, || broker.kill());
             }
             Some((_, address)) => {
@@ -96,11 +100,15 @@ impl Clients {
                 let task = publisher::Task::Random { messages, window };
                 scope.spawn(move || publisher.run(address, &task, ledger));
             }
+            for testator in &mut self.testators {
+                scope.spawn(move || testator.run(address, testator::Task::Live, ledger));
+            }
             for subscriber in &mut self.subscribers {
                 let mut task = subscriber.choose();
                 scope.spawn(move || subscriber.run(address, &mut task, ledger));
             }
             thread::sleep(life);
+            ledger.strike();
             strike();
             ledger.end();
         });
@@ -109,8 +117,11 @@ impl Clients {
     /// Two brokers that are not killed: one that everything is drained from, and one that must have nothing of it any more.
     fn end(&mut self, site: &Site, mut survivor: Option<(Broker, SocketAddr)>, target: Target, ledger: &Ledger) {
         for is_last in [false, true] {
-            let (broker, address) = survivor.take().unwrap_or_else(|| site.start());
+            let (broker, address) = survivor.take().unwrap_or_else(|| start(site, ledger));
             witness::look(address, target.quiet(), ledger);
+            if is_last {
+                witness::look_at_wills(address, target.quiet(), ledger);
+            }
             ledger.begin();
             ledger.open().drains();
             self.subscribe(address, ledger, |_| subscriber::Task::Settle);
@@ -118,10 +129,16 @@ impl Clients {
                 for publisher in &mut self.publishers {
                     scope.spawn(move || publisher.run(address, &publisher::Task::Finish, ledger));
                 }
+                for testator in self.testators.iter_mut().filter(|_| !is_last) {
+                    scope.spawn(move || testator.run(address, testator::Task::Finish, ledger));
+                }
             });
             ledger.open().expect_of_groups();
+            let fates = Fates::of(&ledger.open());
             self.subscribe(address, ledger, |subscriber| {
-                let last = last_messages(&ledger.open(), subscriber);
+                let history = ledger.open();
+                let mut last = last_messages(&history, subscriber);
+                last.extend(fates.owed_to(&history.inboxes[subscriber], &history));
                 subscriber::Task::Drain { last, quiet: target.quiet() }
             });
             broker.stop();
@@ -139,6 +156,11 @@ impl Clients {
             }
         });
     }
+}
+
+fn start(site: &Site, ledger: &Ledger) -> (Broker, SocketAddr) {
+    ledger.open().process += 1;
+    site.start()
 }
 
 /// Each publisher's last message on each topic, as far as a subscriber gets it: nothing comes behind it.

@@ -1,11 +1,14 @@
-//! What subscribers ask for: branches of their own, and groups whose messages they share.
+//! What subscribers ask for: branches of their own, wills, and groups whose messages they share.
 
-use crate::world::{BRANCHES, FIRST_MEMBER, Subject};
+use crate::wire::Version;
+use crate::world::{self, BRANCHES, FIRST_MEMBER, Subject};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// Branches do not overlap, so a message is owed once.
     Branch(usize),
+    /// The wills of all testators.
+    Wills,
     /// A shared subscription: to the branch of the group's number, or of the last group to the retained topics.
     Group(usize),
 }
@@ -20,12 +23,16 @@ pub enum Wish {
     Never,
 }
 
+/// Retain Handling: no retained messages at the subscription.
+const DO_NOT_SEND: u8 = 0x20;
+
 const GROUPS: usize = 3;
 const RETAINED_GROUP: usize = 2;
 
 impl Filter {
     pub fn all() -> impl Iterator<Item = Filter> {
-        (0..BRANCHES).map(Filter::Branch).chain((0..GROUPS).map(Filter::Group))
+        let groups = (0..GROUPS).map(Filter::Group);
+        (0..BRANCHES).map(Filter::Branch).chain([Filter::Wills]).chain(groups)
     }
 
     pub fn of(subscriber: usize, wish: Wish) -> impl Iterator<Item = Filter> {
@@ -37,6 +44,11 @@ impl Filter {
             Filter::Branch(_) if subscriber >= FIRST_MEMBER => Wish::Never,
             Filter::Branch(0..2) => Wish::Lasting,
             Filter::Branch(_) => Wish::Changing,
+            // Those who can ask for no retained ones: each that comes is published then.
+            Filter::Wills if subscriber < FIRST_MEMBER && world::version_of_subscriber(subscriber) == Version::V5 => {
+                Wish::Lasting
+            }
+            Filter::Wills => Wish::Never,
             Filter::Group(_) if subscriber < FIRST_MEMBER => Wish::Never,
             // Each group has members that stay, and with them its messages.
             Filter::Group(group) if group == 0 || subscriber.is_multiple_of(2) => Wish::Lasting,
@@ -51,6 +63,7 @@ impl Filter {
     pub fn text(self) -> String {
         match self {
             Filter::Branch(branch) => format!("b{branch}/+"),
+            Filter::Wills => "w/+".into(),
             Filter::Group(RETAINED_GROUP) => format!("$share/group-{RETAINED_GROUP}/r/+/+"),
             Filter::Group(group) => format!("$share/group-{group}/b{group}/+"),
         }
@@ -60,16 +73,25 @@ impl Filter {
     pub fn qos(self, subscriber: usize) -> u8 {
         let is_1 = match self {
             Filter::Branch(branch) => (subscriber + branch).is_multiple_of(4),
+            Filter::Wills => subscriber == 0,
             Filter::Group(group) => group == 0,
         };
         if is_1 { 1 } else { 2 }
+    }
+
+    /// The subscription options that it asks for.
+    pub fn options(self, subscriber: usize) -> u8 {
+        let retain_handling = if self == Filter::Wills { DO_NOT_SEND } else { 0 };
+        self.qos(subscriber) | retain_handling
     }
 
     pub fn matches(self, subject: Subject) -> bool {
         match (self, subject) {
             (Filter::Branch(of), Subject::Topic { branch, .. }) => of == branch,
             (Filter::Group(group), Subject::Topic { branch, .. }) => group == branch && group != RETAINED_GROUP,
+            (Filter::Wills, Subject::Topic { .. }) => false,
             (filter, Subject::Retained { .. }) => filter == Filter::Group(RETAINED_GROUP),
+            (filter, Subject::Will) => filter == Filter::Wills,
         }
     }
 
@@ -77,6 +99,7 @@ impl Filter {
     pub fn identifier(self) -> usize {
         match self {
             Filter::Branch(branch) => 1 + branch,
+            Filter::Wills => 51,
             Filter::Group(group) => 101 + group,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::filter::{Filter, Wish};
 use crate::verdict;
+use crate::wills::{TESTATORS, Testament};
 use crate::world::{PUBLISHERS, RETAINED, SUBSCRIBERS, Subject};
 
 /// Counts events. What is sent is noted before it is sent, what is received after it was received: of two events, the
@@ -15,10 +16,14 @@ pub struct Moment(u64);
 pub struct Published {
     pub subject: Subject,
     pub sent: Moment,
+    /// Where it was sent first.
+    pub process: u32,
     /// How often it was sent.
     pub transmissions: u32,
     /// PUBACK or PUBREC.
     pub acknowledged: Option<Moment>,
+    /// By the process that it was sent to first.
+    pub is_prompt: bool,
     /// PUBACK or PUBCOMP. A broker may look for subscriptions, and retain, as late as at PUBREL.
     pub completed: Option<Moment>,
 }
@@ -60,7 +65,10 @@ pub struct History {
     clock: u64,
     pub published: [Vec<Published>; PUBLISHERS],
     pub inboxes: [Inbox; SUBSCRIBERS],
+    pub testaments: [Vec<Testament>; TESTATORS],
     pub blows: u64,
+    /// Counts the processes of the broker.
+    pub process: u32,
     /// Reconnects of clients that had a session, and how many did not find it.
     pub sessions: u64,
     pub sessions_lost: u64,
@@ -75,8 +83,9 @@ pub struct History {
     pub details: Vec<String>,
     /// Messages that a group still has to get before all is drained.
     pub missing: HashSet<(Filter, (usize, usize))>,
-    /// When the first broker was started that is stopped in good order: from here on all is drained.
-    pub drain: Option<Moment>,
+    /// When the first broker was started that is stopped in good order, and which process that is: from here on all is
+    /// drained.
+    pub drain: Option<(Moment, u32)>,
     /// When everything had been drained and that broker was stopped.
     pub end: Option<Moment>,
 }
@@ -89,7 +98,15 @@ impl History {
 
     /// The number of a message that is about to be sent for the first time.
     pub fn sent(&mut self, publisher: usize, subject: Subject) -> usize {
-        let published = Published { subject, sent: self.now(), transmissions: 1, acknowledged: None, completed: None };
+        let published = Published {
+            subject,
+            sent: self.now(),
+            process: self.process,
+            transmissions: 1,
+            acknowledged: None,
+            is_prompt: false,
+            completed: None,
+        };
         self.published[publisher].push(published);
         self.published[publisher].len() - 1
     }
@@ -99,8 +116,11 @@ impl History {
     }
 
     pub fn acknowledged(&mut self, publisher: usize, sequence: usize) {
-        let now = self.now();
-        self.published[publisher][sequence].acknowledged.get_or_insert(now);
+        let (now, process) = (self.now(), self.process);
+        let message = &mut self.published[publisher][sequence];
+        if message.acknowledged.is_none() {
+            (message.acknowledged, message.is_prompt) = (Some(now), message.process == process);
+        }
     }
 
     pub fn completed(&mut self, publisher: usize, sequence: usize) {
@@ -139,8 +159,7 @@ impl History {
         told: Option<Filter>,
     ) {
         let (publisher, sequence) = message;
-        let published = self.published.get(publisher).and_then(|published| published.get(sequence));
-        let subject = published.map(|published| published.subject);
+        let subject = self.subject(message);
         let is_right = |filter: &Filter| {
             let is_wanted = filter.wish_of(subscriber) != Wish::Never;
             is_wanted
@@ -154,6 +173,13 @@ impl History {
         self.missing.remove(&(filter, message));
         let at = self.now();
         self.inboxes[subscriber].delivered.push(Delivered { publisher, sequence, filter, qos, connection, at });
+    }
+
+    pub fn subject(&self, (publisher, sequence): (usize, usize)) -> Option<Subject> {
+        match publisher.checked_sub(PUBLISHERS) {
+            None => Some(self.published[publisher].get(sequence)?.subject),
+            Some(testator) => self.testaments.get(testator)?.get(sequence).map(|_| Subject::Will),
+        }
     }
 
     /// A client that had a session is back.
@@ -197,7 +223,7 @@ impl History {
     /// A broker is about to start that is stopped in good order.
     pub fn drains(&mut self) {
         let now = self.now();
-        self.drain.get_or_insert(now);
+        self.drain.get_or_insert((now, self.process));
     }
 
     /// It was stopped.
@@ -236,6 +262,8 @@ pub struct Ledger {
 #[derive(Default)]
 struct Progress {
     acknowledged: u64,
+    /// The blow is about to fall, or has fallen.
+    is_struck: bool,
     is_killed: bool,
 }
 
@@ -251,6 +279,15 @@ impl Ledger {
     /// A broker is about to start.
     pub fn begin(&self) {
         *self.state() = Progress::default();
+    }
+
+    /// The broker is about to be killed: that connections end says nothing any more.
+    pub fn strike(&self) {
+        self.state().is_struck = true;
+    }
+
+    pub fn is_untouched(&self) -> bool {
+        !self.state().is_struck
     }
 
     /// The broker has been killed: nobody needs to wait any more.
@@ -269,6 +306,12 @@ impl Ledger {
         let waits = |progress: &mut Progress| !progress.is_killed && progress.acknowledged < acknowledged;
         let state = self.progress.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner);
         !state.is_killed
+    }
+
+    /// Waits until so many more have been; `None` when the broker is killed before.
+    pub fn wait_for_more(&self, more: u64) -> Option<()> {
+        let acknowledged = self.state().acknowledged + more;
+        self.wait_for(acknowledged).then_some(())
     }
 
     fn state(&self) -> MutexGuard<'_, Progress> {

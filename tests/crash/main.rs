@@ -3,7 +3,7 @@
 //! ```text
 //! episode   one data directory: start, traffic, SIGKILL, start, traffic, … then everything is drained and compared
 //! clients   publisher (QoS 1 and 2, retained)   subscriber (online, late, asleep, changing; alone or in groups)
-//!           witness (retained)
+//!           testator (its will, when its connection breaks)   witness (retained)
 //! history   who sent, who acknowledged, who received, and in which order of these events
 //! verdict   what the history owes, against what has arrived
 //! ```
@@ -26,7 +26,9 @@ mod publisher;
 #[path = "../it/support/received.rs"]
 mod received;
 mod subscriber;
+mod testator;
 mod verdict;
+mod wills;
 #[allow(dead_code)]
 #[path = "../it/support/wire.rs"]
 mod wire;

@@ -1,6 +1,7 @@
 //! The rig notices: a history without a fault, and the same with one.
 
 mod shared;
+mod wills;
 
 use rand::RngExt;
 use rand::rngs::StdRng;

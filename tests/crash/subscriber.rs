@@ -161,8 +161,7 @@ impl Subscriber {
     }
 
     fn version(&self) -> Version {
-        // The other one than the publisher of the same number.
-        world::version(self.index + 1)
+        world::version_of_subscriber(self.index)
     }
 
     fn connect(&mut self, address: SocketAddr, task: &Task, ledger: &Ledger) -> Option<Connection> {
@@ -206,7 +205,7 @@ impl Subscriber {
 
     fn subscribe(&self, id: u16, filter: Filter) -> Vec<u8> {
         let subscribe = Subscribe::new(self.version(), id);
-        let subscribe = subscribe.filter(filter.text(), filter.qos(self.index));
+        let subscribe = subscribe.filter(filter.text(), filter.options(self.index));
         // By which it tells what a message comes for.
         match self.version() {
             Version::V5 => subscribe.with(property::subscription_identifier(filter.identifier())),

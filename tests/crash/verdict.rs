@@ -2,12 +2,14 @@
 
 mod own;
 mod shared;
+mod wills;
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::history::{History, Published, Subscribed};
 
 pub use shared::owed as owed_to_groups;
+pub use wills::{Fate, Fates, Wills};
 
 /// Of many faults the first tell enough.
 const DETAILS_MAX: usize = 5;
@@ -23,6 +25,7 @@ pub struct Verdict {
     pub own: Copies,
     /// For groups, each as one.
     pub shared: Copies,
+    pub wills: Wills,
     pub sessions: u64,
     pub sessions_lost: u64,
     pub retained: u64,
@@ -68,6 +71,7 @@ impl Verdict {
         };
         own::judge(&history, &mut verdict);
         shared::judge(&history, &mut verdict);
+        wills::judge(&history, &mut verdict);
         verdict.nonsense.extend(history.nonsense);
         verdict.details.extend(history.details);
         verdict
@@ -79,6 +83,7 @@ impl Verdict {
         self.acknowledged += other.acknowledged;
         self.own.add(other.own);
         self.shared.add(other.shared);
+        self.wills.add(other.wills);
         self.sessions += other.sessions;
         self.sessions_lost += other.sessions_lost;
         self.retained += other.retained;
@@ -88,7 +93,7 @@ impl Verdict {
     }
 
     pub fn is_faulty(&self) -> bool {
-        let is_right = !self.own.is_faulty() && !self.shared.is_faulty();
+        let is_right = !self.own.is_faulty() && !self.shared.is_faulty() && !self.wills.is_faulty();
         !is_right || self.sessions_lost + self.retained_lost > 0 || !self.nonsense.is_empty()
     }
 }
@@ -117,6 +122,7 @@ impl Display for Verdict {
         writeln!(f, "  published         {:>9}   acknowledged {}", self.published, self.acknowledged)?;
         writeln!(f, "{}", self.own)?;
         writeln!(f, "  of groups:\n{}", self.shared)?;
+        writeln!(f, "{}", self.wills)?;
         writeln!(f, "  sessions resumed  {:>9}   lost {}", self.sessions, self.sessions_lost)?;
         write!(f, "  retained topics   {:>9}   lost {}", self.retained, self.retained_lost)?;
         if !self.nonsense.is_empty() {

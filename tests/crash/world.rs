@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use crate::wills::Kind;
 use crate::wire::Version;
 
 pub const PUBLISHERS: usize = 4;
@@ -27,6 +28,8 @@ pub enum Subject {
         number: usize,
         clears: bool,
     },
+    /// The broker publishes it in the name of a testator.
+    Will,
 }
 
 impl Subject {
@@ -34,6 +37,7 @@ impl Subject {
         match self {
             Subject::Topic { branch, number } => format!("b{branch}/{number}"),
             Subject::Retained { number, .. } => format!("r/{publisher}/{number}"),
+            Subject::Will => format!("w/{publisher}"),
         }
     }
 
@@ -41,6 +45,7 @@ impl Subject {
     pub fn qos(self, publisher: usize) -> u8 {
         match self {
             Subject::Topic { number, .. } | Subject::Retained { number, .. } => 1 + ((publisher + number) % 2) as u8,
+            Subject::Will => Kind::of_publisher(publisher).qos,
         }
     }
 }
@@ -52,6 +57,11 @@ pub fn is_sleeper(subscriber: usize) -> bool {
 
 pub fn version(client: usize) -> Version {
     if client.is_multiple_of(2) { Version::V4 } else { Version::V5 }
+}
+
+pub fn version_of_subscriber(subscriber: usize) -> Version {
+    // The other one than the publisher of the same number.
+    version(subscriber + 1)
 }
 
 /// Says which message it is; the rest follows from that, so that a damaged one is noticed.

@@ -28,7 +28,7 @@ pub fn judge(history: &History, verdict: &mut Verdict) {
 fn judge_deliveries(subscriber: usize, inbox: &Inbox, history: &History, verdict: &mut Verdict) -> Counts {
     let mut counts = Counts::new();
     let mut latest: HashMap<(usize, Subject), usize> = HashMap::new();
-    for delivered in inbox.delivered.iter().filter(|delivered| !delivered.filter.is_shared()) {
+    for delivered in inbox.delivered.iter().filter(|delivered| matches!(delivered.filter, Filter::Branch(_))) {
         let Delivered { publisher, sequence, filter, .. } = *delivered;
         let message = &history.published[publisher][sequence];
         let subscriptions = inbox.subscriptions(filter);

@@ -70,7 +70,7 @@ fn judge_delivery(member: usize, delivered: &Delivered, counts: &mut Counts, his
         // What was sent twice at QoS 1 may be two messages.
         figures.came_back += u64::from(count.is_drained && (qos == 2 || message.transmissions == 1));
     } else {
-        count.is_drained |= is_after(history.drain);
+        count.is_drained |= is_after(history.drain.map(|(moment, _)| moment));
     }
 }
 
