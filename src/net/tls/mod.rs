@@ -23,14 +23,15 @@ use tokio_rustls::rustls;
 use self::certificates::ByServerName;
 pub use self::error::TlsError;
 use self::files::Stamps;
+pub(crate) use self::files::{certificates as read_certificates, private_key as read_private_key};
 use super::clock::{Alarm, Clock};
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 compile_error!("TLS needs cryptography: choose the feature `ring` or `aws-lc-rs`");
 #[cfg(feature = "aws-lc-rs")]
-use rustls::crypto::aws_lc_rs as cryptography;
+pub(crate) use rustls::crypto::aws_lc_rs as cryptography;
 #[cfg(not(feature = "aws-lc-rs"))]
-use rustls::crypto::ring as cryptography;
+pub(crate) use rustls::crypto::ring as cryptography;
 
 /// What a listener's TLS is made of.
 #[derive(Clone, Debug, PartialEq)]

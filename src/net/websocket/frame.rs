@@ -1,4 +1,4 @@
-//! WebSocket frames from a client (RFC 6455, section 5), decoded where they were read.
+//! WebSocket frames of a peer (RFC 6455, section 5), decoded where they were read.
 //!
 //! Nothing is gathered but a header and the payload of a control frame: the payload of data frames is handed on as it
 //! comes, however large the frame, so that a client can announce what it likes and costs nothing. Broken frames are
@@ -20,6 +20,8 @@ pub enum FrameError {
     ReservedBits,
     UnknownOpcode(u8),
     NotMasked,
+    /// A server's frame with a mask.
+    Masked,
     NonMinimalLength,
     TooLarge {
         bytes: u64,
@@ -53,6 +55,7 @@ impl fmt::Display for FrameError {
             FrameError::ReservedBits => write!(f, "a WebSocket frame with reserved bits set"),
             FrameError::UnknownOpcode(opcode) => write!(f, "a WebSocket frame with the unknown opcode {opcode}"),
             FrameError::NotMasked => write!(f, "a WebSocket frame without a mask"),
+            FrameError::Masked => write!(f, "a WebSocket frame of a server with a mask"),
             FrameError::NonMinimalLength => write!(f, "a WebSocket frame whose length is not in its shortest form"),
             FrameError::TooLarge { bytes, max } => write!(f, "a WebSocket frame of {bytes} bytes, above {max}"),
             FrameError::ControlFragmented => write!(f, "a fragmented WebSocket control frame"),
@@ -82,9 +85,11 @@ enum Kind {
     Close,
 }
 
-/// Decodes the frames of one client.
+/// Decodes the frames of one peer.
 #[derive(Debug)]
 pub struct FrameDecoder {
+    /// Frames of a client have a mask, those of a server never.
+    is_masked: bool,
     frame_bytes_max: u64,
     /// The header of the next frame, as far as it has come.
     head: [u8; HEAD_BYTES_MAX],
@@ -112,9 +117,10 @@ struct Head {
 }
 
 impl FrameDecoder {
-    /// Frames above `frame_bytes_max` are refused when they are announced.
+    /// Of a client. Frames above `frame_bytes_max` are refused when they are announced.
     pub fn new(frame_bytes_max: u64) -> Self {
         FrameDecoder {
+            is_masked: true,
             frame_bytes_max,
             head: [0; HEAD_BYTES_MAX],
             head_len: 0,
@@ -126,6 +132,11 @@ impl FrameDecoder {
             ping: None,
             end: None,
         }
+    }
+
+    /// Of a server.
+    pub fn of_server(frame_bytes_max: u64) -> Self {
+        FrameDecoder { is_masked: false, ..FrameDecoder::new(frame_bytes_max) }
     }
 
     /// Takes all of `bytes`; leaves the payload of data frames at their front and says how long it is.
@@ -161,7 +172,9 @@ impl FrameDecoder {
         let there = bytes.len() - from;
         let n = usize::try_from(self.payload_left).map_or(there, |left| left.min(there));
         self.payload_left -= n as u64;
-        unmask(&mut bytes[from..from + n], self.mask);
+        if self.is_masked {
+            apply_mask(&mut bytes[from..from + n], self.mask);
+        }
         self.mask.rotate_left(n % 4);
         if self.kind == Kind::Data {
             bytes.copy_within(from..from + n, to);
@@ -202,8 +215,10 @@ impl FrameDecoder {
         let [first, second, rest @ ..] = head else { return Ok(None) };
         let is_final = first & 0x80 != 0;
         let kind = self.kind(*first)?;
-        if second & 0x80 == 0 {
-            return Err(FrameError::NotMasked);
+        match (second & 0x80 != 0, self.is_masked) {
+            (false, true) => return Err(FrameError::NotMasked),
+            (true, false) => return Err(FrameError::Masked),
+            _ => {}
         }
         let Some((payload_bytes, mask)) = length(second & 0x7F, rest)? else { return Ok(None) };
         if kind != Kind::Data {
@@ -211,8 +226,12 @@ impl FrameDecoder {
         } else if payload_bytes > self.frame_bytes_max {
             return Err(FrameError::TooLarge { bytes: payload_bytes, max: self.frame_bytes_max });
         }
-        let [a, b, c, d, ..] = *mask else { return Ok(None) };
-        Ok(Some(Head { kind, is_final, payload_bytes, mask: [a, b, c, d] }))
+        let mask = match *mask {
+            _ if !self.is_masked => [0; 4],
+            [a, b, c, d, ..] => [a, b, c, d],
+            _ => return Ok(None),
+        };
+        Ok(Some(Head { kind, is_final, payload_bytes, mask }))
     }
 
     fn kind(&self, first: u8) -> Result<Kind, FrameError> {
@@ -289,7 +308,8 @@ fn check_control(kind: Kind, is_final: bool, payload_bytes: u64) -> Result<(), F
     Ok(())
 }
 
-fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+/// Puts a mask on, or takes it off.
+pub(crate) fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (words, rest) = bytes.as_chunks_mut::<8>();
@@ -432,6 +452,26 @@ mod tests {
         }
         let inside = [frame(0x02, b"begun"), frame(0x82, b"another")].concat();
         assert_eq!(decode_in_pieces(&inside, 1).0.end(), Some(End::Failed(FrameError::NotContinued)));
+    }
+
+    #[test]
+    fn frames_of_a_server_have_no_mask() {
+        let frames = [&b"\x82\x05hello"[..], b"\x89\0", b"\x82\x7E\0\x80", &[3; 128], b"\x88\x02\x03\xE8"].concat();
+        for piece in [1, 4, frames.len()] {
+            let (mut decoder, mut payload) = (FrameDecoder::of_server(MAX), Vec::new());
+            for chunk in frames.chunks(piece) {
+                let mut chunk = chunk.to_vec();
+                let n = decoder.decode(&mut chunk);
+                payload.extend_from_slice(&chunk[..n]);
+            }
+            assert_eq!((&payload[..5], &payload[5..]), (&b"hello"[..], &[3; 128][..]));
+            assert_eq!((decoder.take_ping(), decoder.end()), (Some(vec![]), Some(End::Closed(Some(1000)))));
+        }
+        let mut decoder = FrameDecoder::of_server(MAX);
+        assert_eq!(
+            (decoder.decode(&mut frame(0x82, b"hello")), decoder.end()),
+            (0, Some(End::Failed(FrameError::Masked)))
+        );
     }
 
     #[test]

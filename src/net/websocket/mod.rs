@@ -13,8 +13,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(crate) use self::frame::apply_mask;
 pub use self::frame::{End, FrameDecoder, FrameError};
 use self::frame::{OPCODE_CLOSE, OPCODE_PONG, encode_control, encode_head};
+pub(crate) use self::upgrade::proof;
 pub use self::upgrade::{Accepted, Refusal, Upgrade, UpgradeRules, upgrade};
 
 /// Nothing went wrong below MQTT (section 7.4.1).

@@ -143,7 +143,8 @@ fn key<'a>(headers: &'a [Header<'_>]) -> Result<&'a str, Refusal> {
     }
 }
 
-fn proof(key: &str) -> String {
+/// The value of Sec-WebSocket-Accept.
+pub(crate) fn proof(key: &str) -> String {
     let mut hash = sha1_smol::Sha1::new();
     hash.update(key.as_bytes());
     hash.update(KEY_SUFFIX.as_bytes());
