@@ -52,7 +52,8 @@
 //! | [`net`] | when something happens: sockets, tasks, deadlines | all of the above but `config` |
 //! | [`telemetry`] | how the broker's state is told | all of the above but `auth` and `protocol` |
 //! | [`admin`] | what operators can ask over HTTP | `telemetry` and what it tells of |
-//! | [`broker`] | the order of start and stop | everything |
+//! | [`broker`] | the order of start and stop | all of the above |
+//! | [`bench`] | how fast a broker is, and whether it loses anything | `net` `packet` |
 //!
 //! `protocol` and `router` do not know each other: the driver is the only joint. The test `tidy` holds the table to this.
 //!
@@ -77,6 +78,7 @@ extern crate self as midge;
 
 pub mod admin;
 pub mod auth;
+pub mod bench;
 pub mod broker;
 pub mod config;
 pub mod import;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each room of src/, and the rooms that it may use. `broker` knows them all; `cli` and `main` use the library.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("topic", &[]),
     ("packet", &["topic"]),
     ("message", &["packet", "topic"]),
@@ -18,6 +18,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("config", &["topic"]),
     ("net", &["auth", "message", "packet", "protocol", "router", "store", "topic"]),
     ("telemetry", &["config", "message", "net", "packet", "router", "store", "topic"]),
+    ("bench", &["net", "packet"]),
     ("admin", &["message", "net", "packet", "router", "telemetry", "topic"]),
     (
         "broker",

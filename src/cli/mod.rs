@@ -3,6 +3,7 @@
 //! Each subcommand is a file of this module. Flags that set keys of the configuration become a layer of it; nothing is
 //! decided here that a configuration file could not say.
 
+mod bench;
 mod certs;
 mod check;
 mod ctl;
@@ -32,14 +33,16 @@ Examples:
       Certificates to try TLS with, and the commands that use them.
   midge import mosquitto /var/lib/mosquitto
       Takes over sessions and messages that mosquitto has saved.
-
   midge ctl status
       How a running broker does; `midge ctl --help` shows what else it can be asked.
+  midge bench pairs
+      How fast it is, or another one; `midge bench --help` shows what can be measured.
 
 Exit codes:
   0  done, or stopped when asked to
   1  it could not be done; standard error says why
-  2  the command line was not understood";
+  2  the command line was not understood
+`midge ctl` and `midge bench` have more of them; their help says which.";
 
 /// An MQTT 3.1, 3.1.1 and 5.0 broker.
 #[derive(Debug, Parser)]
@@ -61,6 +64,7 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     Certs(certs::CertsArgs),
     Import(import::ImportArgs),
+    Bench(bench::BenchArgs),
 }
 
 impl Cli {
@@ -74,13 +78,16 @@ impl Cli {
             Command::Passwd(args) => passwd::run(&args),
             Command::Certs(args) => certs::run(&args),
             Command::Import(args) => import::run(args),
+            Command::Bench(args) => bench::run(&args),
         }
     }
 }
 
 /// What the command exits with.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    error.downcast_ref().map_or(1, ctl::CtlError::exit_code)
+    let of_ctl = error.downcast_ref().map(ctl::CtlError::exit_code);
+    let of_bench = error.downcast_ref().map(bench::Verdict::exit_code);
+    of_ctl.or(of_bench).unwrap_or(1)
 }
 
 #[cfg(test)]

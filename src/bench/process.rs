@@ -1,0 +1,173 @@
+//! What the operating system says of the broker's process, of this one and of the machine, from `/proc`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// CPU time and memory at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    /// Seconds of the broker with its children; `None` when it is not watched or gone.
+    pub(super) broker_cpu: Option<f64>,
+    /// Seconds of this process.
+    pub(super) own_cpu: f64,
+    /// Seconds of everything on the machine.
+    pub(super) all_cpu: f64,
+    /// Bytes of the broker with its children.
+    pub(super) broker_memory: u64,
+}
+
+/// A process with its children.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) pid: u32,
+    pub(super) name: String,
+}
+
+impl Watched {
+    /// `None` when there is no such process.
+    pub(super) fn of(pid: u32) -> Option<Watched> {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        Some(Watched { pid, name: name.trim().into() })
+    }
+
+    /// The process of this machine that listens there; it shows to its user and to root only.
+    pub(super) fn listening_at(address: SocketAddr) -> Option<Watched> {
+        let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+            let text = fs::read_to_string(table).ok()?;
+            listener_inode(&text, address.port())
+        })?;
+        let link = format!("socket:[{inode}]");
+        let holds = |pid: &u32| {
+            let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            files.filter_map(|file| fs::read_link(file.path()).ok()).any(|target| target == Path::new(&link))
+        };
+        pids().find(holds).and_then(Watched::of)
+    }
+
+    /// Whether it runs; one that has ended stays in the table until its parent looks.
+    pub(super) fn is_there(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, after_name)| !after_name.starts_with(['Z', 'X']))
+    }
+
+    /// Makes the kernel forget the most memory that there has been, where it allows that.
+    pub(super) fn forget_peak(&self) {
+        let _ = fs::write(format!("/proc/{}/clear_refs", self.pid), "5");
+    }
+
+    /// Bytes of memory at most since [`Watched::forget_peak`].
+    pub(super) fn peak_memory(&self) -> u64 {
+        self.family().iter().map(|(pid, _)| status_kilobytes(*pid, "VmHWM:") * 1024).sum()
+    }
+
+    /// It and what it has started, with their CPU time in ticks.
+    fn family(&self) -> Vec<(u32, u64)> {
+        let all: HashMap<u32, (u32, u64)> = pids().filter_map(|pid| Some((pid, read_stat(pid)?))).collect();
+        let is_of_it = |mut pid: u32| {
+            // A chain longer than this is none: processes have come and gone while they were read.
+            for _ in 0..64 {
+                if pid == self.pid {
+                    return true;
+                }
+                let Some((parent, _)) = all.get(&pid) else { return false };
+                pid = *parent;
+            }
+            false
+        };
+        all.iter().filter(|(pid, _)| is_of_it(**pid)).map(|(pid, (_, ticks))| (*pid, *ticks)).collect()
+    }
+}
+
+/// How much has been used so far.
+pub(super) fn usage(broker: Option<&Watched>) -> Usage {
+    let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    let family = broker.map(Watched::family).unwrap_or_default();
+    let of_broker: u64 = family.iter().map(|(_, ticks)| ticks).sum();
+    let all = fs::read_to_string("/proc/stat").ok().and_then(|text| all_ticks(&text)).unwrap_or_default();
+    Usage {
+        broker_cpu: (!family.is_empty()).then_some(seconds(of_broker)),
+        own_cpu: read_stat(std::process::id()).map_or(0.0, |(_, ticks)| seconds(ticks)),
+        all_cpu: seconds(all),
+        broker_memory: family.iter().map(|(pid, _)| status_kilobytes(*pid, "VmRSS:") * 1024).sum(),
+    }
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The parent of a process, and its CPU time in ticks.
+fn read_stat(pid: u32) -> Option<(u32, u64)> {
+    parent_and_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Fields 4 and 14 to 17: user and system time, its own and of children that have ended. Field 2 is a name in parentheses
+/// that may itself hold blanks.
+fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let fields: Vec<_> = after_name.split_whitespace().collect();
+    let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    Some((fields.get(1)?.parse().ok()?, ticks))
+}
+
+/// User, nice, system, interrupts; not idle and not waiting.
+fn all_ticks(stat: &str) -> Option<u64> {
+    let fields: Vec<_> = stat.lines().next()?.split_whitespace().collect();
+    [1, 2, 3, 6, 7].iter().map(|at| fields.get(*at)?.parse::<u64>().ok()).sum()
+}
+
+fn status_kilobytes(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}
+
+/// The inode of the socket that listens on a port, from the kernel's table.
+fn listener_inode(table: &str, port: u16) -> Option<u64> {
+    const LISTEN: &str = "0A";
+    let suffix = format!(":{port:04X}");
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == LISTEN;
+        fields.get(9)?.parse().ok().filter(|_| listens)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn the_process_that_listens_is_found_and_uses_cpu_and_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let found = Watched::listening_at(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(found.pid, std::process::id());
+        assert!(found.is_there());
+        let now = usage(Some(&found));
+        assert!(now.broker_cpu.is_some_and(|cpu| cpu <= now.all_cpu) && now.broker_memory > 1 << 20, "{now:?}");
+        assert!(found.peak_memory() >= now.broker_memory);
+        assert!(usage(None).broker_cpu.is_none());
+    }
+
+    #[test]
+    fn nobody_listens_on_a_port_that_is_free() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(Watched::listening_at(address).is_none());
+    }
+
+    #[test]
+    fn the_kernels_lines_are_read() {
+        let stat = "7 (a) b (c) S 3 7 7 0 -1 4194560 100 0 0 0 25 17 4 2 20 0 1 0 5 6 7";
+        assert_eq!(parent_and_ticks(stat), Some((3, 48)));
+        assert_eq!((parent_and_ticks("7 (a) S 1"), parent_and_ticks("")), (None, None));
+        assert_eq!(all_ticks("cpu  1 2 3 1000 500 4 5 9 0 0\ncpu0 1"), Some(15));
+        let table = "  sl  local_address\n   0: 0100007F:0016 00000000:0000 01 0 0 0 0 0 5 1\n   \
+                     1: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1 x";
+        assert_eq!((listener_inode(table, 22), listener_inode(table, 23)), (Some(4711), None));
+    }
+}

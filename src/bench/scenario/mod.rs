@@ -1,0 +1,42 @@
+//! The scenarios: what clients there are, and the phases that they go through.
+
+mod connect;
+mod flow;
+mod latency;
+mod load;
+mod offline;
+mod retained;
+
+use std::time::Duration;
+
+use self::connect::Connect;
+use self::latency::Latency;
+use super::conductor::Conductor;
+use super::plan::Scenario;
+
+/// Some brokers make a subscription effective a little after they have acknowledged it.
+const SETTLE: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(conductor: &mut Conductor<'_>) {
+    match conductor.plan.scenario {
+        Scenario::Fanout { publishers, subscribers, flow } => {
+            flow::fanout(conductor, publishers, subscribers, flow).await
+        }
+        Scenario::Fanin { publishers, subscribers, is_shared, flow } => {
+            flow::fanin(conductor, publishers, subscribers, is_shared, flow).await
+        }
+        Scenario::Pairs { pairs, wildcard, flow } => flow::pairs(conductor, pairs, wildcard, flow).await,
+        Scenario::Latency { pairs, rate, duration, warmup, is_spinning } => {
+            latency::run(conductor, &Latency { pairs, rate, duration, warmup, is_spinning }).await;
+        }
+        Scenario::Connect { clients, rate, subscribes, is_lasting, settle } => {
+            connect::run(conductor, &Connect { clients, rate, subscribes, is_lasting, settle }).await;
+        }
+        Scenario::Retained { count, subscribers, settle } => {
+            retained::run(conductor, count, subscribers, settle).await;
+        }
+        Scenario::Offline { publishers, subscribers, count, settle } => {
+            offline::run(conductor, publishers, subscribers, count, settle).await;
+        }
+    }
+}

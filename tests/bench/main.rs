@@ -1,0 +1,7 @@
+//! `midge bench` against our own broker, and against connections on which something goes wrong: what it checks can fail.
+
+mod arguments;
+mod faults;
+mod scenarios;
+mod support;
+mod transports;
