@@ -3,6 +3,7 @@
 #[allow(dead_code)]
 #[path = "../crash/broker.rs"]
 mod broker;
+#[allow(dead_code)]
 #[path = "../crash/connection.rs"]
 mod connection;
 #[allow(dead_code)]
