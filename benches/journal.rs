@@ -1,7 +1,8 @@
 //! Figures of the journal that mqload cannot measure, beside what the disk itself does.
 //!
 //! `cargo bench --bench journal` takes a directory in `MIDGE_BENCH_DIR`, else the temporary one, and how many thousand
-//! messages wait in `MIDGE_BENCH_THOUSANDS`, else 1000.
+//! messages wait in `MIDGE_BENCH_THOUSANDS`, else 1000. `-- space` and the like ask for a part of it: `durable`,
+//! `sleeping`, `sessions`, `space`.
 
 use std::fs::File;
 use std::io::Write;
@@ -28,11 +29,24 @@ fn main() {
     }
     let place = std::env::var_os("MIDGE_BENCH_DIR").map(tempfile::tempdir_in).unwrap_or_else(tempfile::tempdir);
     let directory = place.expect("a directory");
-    let thousands = std::env::var("MIDGE_BENCH_THOUSANDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let count = 1000 * std::env::var("MIDGE_BENCH_THOUSANDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let asked = |name: &str| {
+        let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+        names.peek().is_none() || names.any(|asked| asked == name)
+    };
     fsync_rate(directory.path());
-    durable_rate(&directory.path().join("durable"));
-    sleeping(&directory.path().join("sleeping"), thousands * 1000);
-    many_sessions(&directory.path().join("sessions"));
+    if asked("durable") {
+        durable_rate(&directory.path().join("durable"));
+    }
+    if asked("sleeping") {
+        sleeping(&directory.path().join("sleeping"), count);
+    }
+    if asked("sessions") {
+        many_sessions(&directory.path().join("sessions"));
+    }
+    for load in [Load::None, Load::Through, Load::Growing].into_iter().filter(|_| asked("space")) {
+        partly_drained(&directory.path().join("space"), count, load);
+    }
 }
 
 fn say(what: &str, figure: impl std::fmt::Display) {
@@ -258,4 +272,84 @@ fn many_sessions(directory: &Path) {
     assert_eq!(recovered.sessions.len(), 100_000);
     say("a start with them", format!("{:.2} s", start.elapsed().as_secs_f64()));
     store.close();
+}
+
+/// What goes on while space is given back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Load {
+    None,
+    /// Messages are stored, delivered and done, as fast as one publisher goes that waits for the disk.
+    Through,
+    /// Messages are stored and wait, as many as make a large store larger by a hundredth each second.
+    Growing,
+}
+
+const LARGE: usize = 2000;
+/// What the files may take beside what is needed: a fifth of that, and this.
+const BESIDE: u64 = 128 << 20;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Two fifths of the messages of 2 KB go, so that no segment is mostly dead: how long until the files are small, and how
+/// large they are later.
+fn partly_drained(directory: &Path, count: u64, load: Load) {
+    let (store, _) = Journal::open(directory, &JournalOptions::default()).expect("a store");
+    let sessions: Vec<_> = (1..=2 * SLEEPERS).map(session).collect();
+    append(&store, &sessions, Durability::Os);
+    let mut rows = Vec::new();
+    for from in (0..count).step_by(20) {
+        let batch: Vec<_> = (from..from + 20).map(|at| message(1 + at % SLEEPERS, at, LARGE)).collect();
+        let first = append(&store, &batch, Durability::Os).0;
+        rows.extend((from..from + 20).zip(first.0..).map(|(at, row)| (OwnerId(1 + at % SLEEPERS), RowId(row))));
+    }
+    let gone: Vec<_> = rows.iter().filter(|(_, row)| row.0 % 5 < 2).collect();
+    for some in gone.chunks(100) {
+        let done: Vec<_> = some.iter().map(|(owner, row)| Change::Done { owner: *owner, row: *row }).collect();
+        append(&store, &done, Durability::Os);
+    }
+    wait(&store, append(&store, &[Change::Time(BrokerTime::from_millis(1))], Durability::Fsync).1);
+    let start = Instant::now();
+    say("files when two fifths of the messages of 2 KB are done", format!("{} MB", directory_bytes(directory) >> 20));
+    let (mut small, mut largest, mut stored, mut longest) = (None, 0.0, 0, Duration::ZERO);
+    while start.elapsed() < 2 * WITHIN {
+        let since = Instant::now();
+        stored += burden(&store, load, start.elapsed(), stored);
+        longest = longest.max(since.elapsed());
+        let allowed = store.status().live_bytes / 5 * 6 + BESIDE;
+        let part = directory_bytes(directory) as f64 / allowed as f64;
+        if part <= 1.0 && small.is_none() {
+            small = Some(start.elapsed());
+        }
+        if start.elapsed() > WITHIN {
+            largest = part.max(largest);
+        }
+    }
+    let status = store.status();
+    say(
+        &format!("… within 1.2 of what is needed + 128 MB, load {load:?}, after"),
+        small.map_or("never".into(), |after| format!("{:.1} s", after.as_secs_f64())),
+    );
+    say("… the most of that from 60 s to 120 s", format!("{:.0} %", largest * 100.0));
+    say("… stored meanwhile", format!("{:.0} /s", stored as f64 / start.elapsed().as_secs_f64()));
+    say("… the longest that one of them took", format!("{} ms", longest.as_millis()));
+    say("… needed", format!("{} MB", status.live_bytes >> 20));
+    store.close();
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
+/// One piece of the load; how many messages it stored.
+fn burden(store: &Journal, load: Load, since: Duration, stored: u64) -> u64 {
+    let is_due = (stored as f64) < since.as_secs_f64() * 5000.0;
+    if load == Load::None || load == Load::Growing && !is_due {
+        std::thread::park_timeout(Duration::from_millis(1));
+        return 0;
+    }
+    let owner = SLEEPERS + 1 + stored / 20 % SLEEPERS;
+    let batch: Vec<_> = (0..20).map(|at| message(owner, at, LARGE)).collect();
+    let (first, ticket) = append(store, &batch, Durability::Fsync);
+    wait(store, ticket);
+    if load == Load::Through {
+        let done: Vec<_> = (0..20).map(|at| Change::Done { owner: OwnerId(owner), row: RowId(first.0 + at) }).collect();
+        wait(store, append(store, &done, Durability::Fsync).1);
+    }
+    20
 }

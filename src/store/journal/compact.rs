@@ -21,9 +21,9 @@ pub(super) struct Compaction {
     victim: Option<Position>,
     /// Could not be read.
     unreadable: HashSet<u32>,
-    /// What was needed at the last tick, and whether that was about as much as at the one before.
+    /// What was needed at the last tick, and whether that was much less than at the one before.
     live: u64,
-    is_settled: bool,
+    is_emptied: bool,
 }
 
 impl Compaction {
@@ -32,7 +32,7 @@ impl Compaction {
     }
 
     pub(super) fn tick(&mut self, live: u64) {
-        self.is_settled = live.abs_diff(self.live) <= self.live / 100;
+        self.is_emptied = self.live.saturating_sub(live) > self.live / 100;
         self.live = live;
     }
 }
@@ -42,13 +42,26 @@ const BYTES_PER_100_LIVE: u64 = 115;
 /// A segment of which more is live is no victim: it would be written again for nothing.
 const LIVE_PERCENT_MAX: u64 = 90;
 /// While queues are emptied, one that is less than half dead will soon be more so.
-const LIVE_PERCENT_MAX_UNSETTLED: u64 = 50;
+const LIVE_PERCENT_MAX_EMPTIED: u64 = 50;
+/// What is read of victims for each byte that is written. What is copied stands between what is written, and soon among
+/// dead bytes if that is short-lived: were it not the most of its segment, it would have to be copied again and again.
+const PACE: usize = 12;
 /// Of a segment, what must be dead before it ends early: one divided by this.
 const GAIN_PART: u64 = 16;
 
 impl Writer {
-    /// Takes one step, if there is something to gain.
-    pub(super) fn compact(&mut self) -> Result<(), Stop> {
+    /// Takes a step if there is something to gain, and more of them the more was `written` since the last.
+    pub(super) fn compact(&mut self, written: usize) -> Result<(), Stop> {
+        for _ in 0..=written * PACE / self.options.compact_step_bytes {
+            self.take_step()?;
+            if self.compaction.victim.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_step(&mut self) -> Result<(), Stop> {
         if self.compaction.victim.is_none() {
             self.compaction.victim = self.choose_victim();
         }
@@ -65,8 +78,8 @@ impl Writer {
         }
         let index = self.index.read();
         let current = self.log.end().segment;
-        let is_patient = !self.compaction.is_settled && !self.is_pressed();
-        let percent_max = if is_patient { LIVE_PERCENT_MAX_UNSETTLED } else { LIVE_PERCENT_MAX };
+        let is_patient = self.compaction.is_emptied && !self.is_pressed();
+        let percent_max = if is_patient { LIVE_PERCENT_MAX_EMPTIED } else { LIVE_PERCENT_MAX };
         let closed = self.log.lengths().range(..current);
         let rated = closed.filter_map(|(segment, bytes)| {
             let live = index.live.of(*segment);
@@ -126,10 +139,15 @@ impl Writer {
         let next = Position { offset: at.offset + offset as u32, ..at };
         self.compaction.victim = ((next.offset as usize) < length).then_some(next);
         if self.compaction.victim.is_none() {
-            self.seal_all()?;
             // What is still counted is in nothing that was found there.
             if self.index.read().live.of(at.segment) > 0 {
                 self.compaction.unreadable.insert(at.segment);
+            }
+            // An idle writer would look for it at the next tick only.
+            self.compaction.victim = self.choose_victim();
+            // The next victim may have messages of the same pages: these are written once.
+            if self.compaction.victim.is_none() {
+                self.seal_all()?;
             }
         }
         Ok(())

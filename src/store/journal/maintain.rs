@@ -3,6 +3,7 @@
 //! All of it can wait, none of it loses anything: a full disk postpones it.
 
 use std::io;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
 use super::checkpoint::{self, Facts};
@@ -18,21 +19,24 @@ pub(super) struct Checkpointing {
     bytes: u64,
     /// Segments that nothing in it needs.
     dead: Vec<u32>,
-    thread: JoinHandle<io::Result<()>>,
+    /// Told before the writer is called: a thread that has called has perhaps not ended yet.
+    outcome: Receiver<io::Result<()>>,
+    thread: JoinHandle<()>,
 }
 
 /// Chunks of fewer rows than a page's divided by this stay in memory.
 const PAGE_PART_MIN: usize = 16;
 
 impl Writer {
-    pub(super) fn maintain(&mut self, is_tick: bool, was_idle: bool) -> Result<(), Stop> {
+    /// `written`: bytes of what waited before this turn.
+    pub(super) fn maintain(&mut self, is_tick: bool, written: usize) -> Result<(), Stop> {
         if is_tick {
             (self.is_blocked, self.is_checkpoint_blocked) = (false, false);
             let live = self.index.read().live.total();
             self.compaction.tick(live);
             self.sync()?;
         }
-        if was_idle {
+        if written == 0 {
             self.postponable(Writer::mark)?;
         }
         self.postponable(Writer::seal_filled)?;
@@ -40,7 +44,7 @@ impl Writer {
         self.end_checkpoint(false);
         self.look_at_limits();
         if !self.is_blocked {
-            self.postponable(Writer::compact)?;
+            self.postponable(|writer| writer.compact(written))?;
         }
         if self.checkpoint_is_due(is_tick) {
             self.begin_checkpoint()?;
@@ -129,7 +133,8 @@ impl Writer {
         let worth = self.log_since >= self.options.checkpoint_log_bytes.max(self.checkpoint_bytes);
         // Segments that nothing is needed of go after the next one.
         let dead: u64 = self.dead_segments().iter().filter_map(|segment| self.log.lengths().get(segment)).sum();
-        worth || dead > 0 && (is_tick || self.is_pressed() || dead > self.options.slack_bytes)
+        let many = (self.options.slack_bytes / 2).max(self.checkpoint_bytes);
+        worth || dead > 0 && (is_tick || self.is_pressed() || dead > many)
     }
 
     pub(super) fn dead_segments(&self) -> Vec<u32> {
@@ -159,13 +164,14 @@ impl Writer {
             self.adopt_checkpoint(written, facts, bytes, &dead);
             return Ok(());
         }
+        let (told, outcome) = channel();
         let write = move || {
-            let written = checkpoint::write(&*disk, facts.number, &encoded);
+            // The writer has it to its end.
+            let _ = told.send(checkpoint::write(&*disk, facts.number, &encoded));
             commit.call();
-            written
         };
         match thread::Builder::new().name("midge-checkpoint".into()).spawn(write) {
-            Ok(thread) => self.checkpointing = Some(Checkpointing { facts, bytes, dead, thread }),
+            Ok(thread) => self.checkpointing = Some(Checkpointing { facts, bytes, dead, outcome, thread }),
             Err(error) => tracing::warn!(%error, "no thread for a checkpoint"),
         }
         Ok(())
@@ -173,13 +179,19 @@ impl Writer {
 
     /// Looks whether the checkpoint in the background is done; waits for it if told so.
     pub(super) fn end_checkpoint(&mut self, wait: bool) {
-        if !self.checkpointing.as_ref().is_some_and(|running| wait || running.thread.is_finished()) {
-            return;
-        }
-        if let Some(Checkpointing { facts, bytes, dead, thread }) = self.checkpointing.take() {
-            let written = thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
-            self.adopt_checkpoint(written, facts, bytes, &dead);
-        }
+        let Some(Checkpointing { facts, bytes, dead, outcome, thread }) = self.checkpointing.take() else { return };
+        let written = match outcome.try_recv() {
+            Err(TryRecvError::Empty) if !wait => {
+                self.checkpointing = Some(Checkpointing { facts, bytes, dead, outcome, thread });
+                return;
+            }
+            Err(TryRecvError::Empty) => outcome.recv().ok(),
+            told => told.ok(),
+        };
+        // It has nothing left to do, or has panicked.
+        let _ = thread.join();
+        let written = written.unwrap_or_else(|| Err(io::Error::other("its thread panicked")));
+        self.adopt_checkpoint(written, facts, bytes, &dead);
     }
 
     /// The old one goes, and what nothing in the new one needs.

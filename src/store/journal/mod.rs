@@ -13,7 +13,7 @@
 //! | name | what |
 //! |---|---|
 //! | `lock` | who has the directory; its content means nothing |
-//! | `NNNNNNNNNNNNNNNN.segment` | the log, in pieces of 64 MiB at most (`files`, `frame`, `record`) |
+//! | `NNNNNNNNNNNNNNNN.segment` | the log, in pieces of 32 MiB at most (`files`, `frame`, `record`) |
 //! | `checkpoint-NNNNNNNNNNNNNNNN` | the index as it was at one place of the log (`checkpoint`) |
 //! | `….new` | a checkpoint that is being written; removed at a start |
 //! | `….damaged…` | what `midge store repair` has put aside; never looked at |
@@ -125,13 +125,13 @@ impl Default for JournalOptions {
         JournalOptions {
             bytes_max: None,
             free_bytes_min: 64 << 20,
-            segment_bytes: 64 << 20,
+            segment_bytes: 32 << 20,
             frame_bytes: 1 << 20,
             pending_bytes_max: 8 << 20,
             page_rows: 512,
             loaded_rows_max: 1 << 20,
             checkpoint_log_bytes: 64 << 20,
-            slack_bytes: 80 << 20,
+            slack_bytes: 48 << 20,
             compact_step_bytes: 1 << 20,
             maintenance_interval: Duration::from_secs(5),
         }

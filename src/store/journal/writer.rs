@@ -121,8 +121,8 @@ impl Writer {
         let mut work = self.commit.take(std::mem::take(&mut self.spare));
         if !self.is_failed {
             self.settle(|writer| writer.write_batches(&work));
-            let was_idle = work.pending.batches.is_empty();
-            self.settle(|writer| writer.maintain(is_tick, was_idle));
+            let written = work.pending.bytes.len();
+            self.settle(|writer| writer.maintain(is_tick, written));
             if work.is_closed {
                 self.settle(Writer::finish);
             }

@@ -4,4 +4,5 @@ mod full;
 mod model;
 mod opening;
 mod power;
+mod space;
 mod suite;
