@@ -3,13 +3,15 @@
 //! Clients add to the counters once for each read, not for each message. The conductor reads them.
 
 use std::ops::{Index, Sub};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::histogram::Histogram;
+use super::stage::StageSwitch;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +74,6 @@ impl Counts {
     }
 }
 
-/// What clients wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
-    Run,
-    Ping,
-    Stop,
-}
-
 /// Moments that end a phase, in nanoseconds since the run began.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Last {
@@ -104,7 +98,7 @@ pub(super) struct Board {
     pub(super) lag: Mutex<Histogram>,
     /// From the start of a connection to its CONNACK.
     pub(super) connect_time: Mutex<Histogram>,
-    pub(super) stage: watch::Sender<Stage>,
+    pub(super) stage: Arc<StageSwitch>,
     /// Connections that may be under way at a time.
     pub(super) connecting: Semaphore,
 }
@@ -120,7 +114,7 @@ impl Board {
             latency: (0..threads.max(1)).map(|_| Mutex::default()).collect(),
             lag: Mutex::default(),
             connect_time: Mutex::default(),
-            stage: watch::Sender::new(Stage::Run),
+            stage: Arc::default(),
             connecting: Semaphore::new(connecting_max),
         }
     }

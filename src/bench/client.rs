@@ -35,7 +35,7 @@ impl Caller {
         drop(permit);
         let (link, welcome) = outcome.inspect_err(|_| board.add(Count::Failed, 1))?;
         let now = board.now();
-        board.connect_time.lock().record(now.saturating_sub(began));
+        board.connect_time.lock().record(now.saturating_sub(began), 1);
         board.mark(Last::Connected, now);
         board.add(Count::Connected, 1);
         board.add(Count::SessionsPresent, u64::from(welcome.session_present));
@@ -67,8 +67,10 @@ impl Caller {
 /// What a packet means that no client here expects.
 pub(super) fn unexpected(event: &Event<'_>) -> Option<Fault> {
     match event {
-        Event::Other(Packet::Disconnect(disconnect)) => Some(Fault::ClosedFor(disconnect.reason_code)),
-        Event::Other(packet) => Some(Fault::NotMqtt(format!("{} that nothing called for", packet.packet_type()))),
+        Event::Other(packet) => Some(match &**packet {
+            Packet::Disconnect(disconnect) => Fault::ClosedFor(disconnect.reason_code),
+            packet => Fault::NotMqtt(format!("{} that nothing called for", packet.packet_type())),
+        }),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::board::{Board, Count, Counts, Stage};
+use super::board::{Board, Count, Counts};
 use super::client::Caller;
 use super::fault::Fault;
 use super::greeting::{Greeting, Welcome};
@@ -13,6 +13,7 @@ use super::link::Link;
 use super::plan::{Plan, Scenario};
 use super::process::{self, Usage, Watched};
 use super::report::{Report, Status};
+use super::stage::Stage;
 use super::transport::Dialer;
 use crate::packet::ProtocolVersion;
 
@@ -135,7 +136,7 @@ impl<'a> Conductor<'a> {
 
     /// Every client asks the broker whether it is there.
     pub(super) fn ping_all(&self) {
-        self.board.stage.send_replace(Stage::Ping);
+        self.board.stage.turn(Stage::Ping);
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -311,7 +312,7 @@ impl<'a> Conductor<'a> {
 
     /// Clients say good-bye; those that cannot are dropped.
     pub(super) async fn stop_clients(&mut self) {
-        self.board.stage.send_replace(Stage::Stop);
+        self.board.stage.turn(Stage::Stop);
         let all_gone = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIMEOUT, all_gone).await.is_err() {
             self.tasks.shutdown().await;

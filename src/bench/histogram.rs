@@ -34,10 +34,14 @@ fn upper_end(bucket: usize) -> u64 {
 }
 
 impl Histogram {
-    pub fn record(&mut self, value: u64) {
-        self.counts[bucket(value)] += 1;
-        self.count += 1;
-        self.sum += u128::from(value);
+    /// A value that came so many times.
+    pub fn record(&mut self, value: u64, times: u64) {
+        if times == 0 {
+            return;
+        }
+        self.counts[bucket(value)] += times;
+        self.count += times;
+        self.sum += u128::from(value) * u128::from(times);
         self.max = self.max.max(value);
     }
 
@@ -93,7 +97,7 @@ mod tests {
             share in 0.0..=1.0f64,
         ) {
             let mut histogram = Histogram::default();
-            values.iter().for_each(|value| histogram.record(*value));
+            values.iter().for_each(|value| histogram.record(*value, 1));
             values.sort_unstable();
             let rank = ((share * values.len() as f64).ceil() as usize).max(1);
             let exact = values[rank - 1];
@@ -107,13 +111,15 @@ mod tests {
     fn histograms_add_up() {
         let (mut left, mut right, mut both) = <(Histogram, Histogram, Histogram)>::default();
         for value in [3, 5_000, 70_000_000] {
-            left.record(value);
-            both.record(value);
+            left.record(value, 1);
+            both.record(value, 1);
         }
-        right.record(9);
-        both.record(9);
+        right.record(9, 2);
+        right.record(1000, 0);
+        both.record(9, 1);
+        both.record(9, 1);
         left.add(&right);
         assert_eq!(left, both);
-        assert_eq!((both.count(), both.mean(), Histogram::default().quantile(0.5)), (4, 17_501_253.0, 0));
+        assert_eq!((both.count(), both.mean(), Histogram::default().quantile(0.5)), (5, 14_001_004.2, 0));
     }
 }

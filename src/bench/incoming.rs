@@ -3,6 +3,8 @@
 //! A PUBLISH is looked at up to the stamp that its payload begins with; what follows is counted and let go, so that a
 //! payload of any size takes no memory. Acknowledgements are two numbers. The rest is rare, and the codec reads it.
 
+use std::borrow::Cow;
+
 use super::fault::Fault;
 use super::stamp::{STAMP_BYTES, Stamp};
 use crate::packet::{
@@ -18,7 +20,8 @@ pub(super) enum Event<'a> {
     Publish(Arrival),
     Ack(Acknowledged),
     Pong,
-    Other(Packet<'a>),
+    /// Boxed: all events are moved about, and this one is rare.
+    Other(Box<Packet<'a>>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +52,6 @@ pub(super) struct Incoming {
     rest: Option<(Arrival, usize)>,
 }
 
-/// What the front of a buffer is.
-enum Front<'a> {
-    Packet {
-        event: Event<'a>,
-        len: usize,
-    },
-    /// A message that goes on beyond the buffer, by so many bytes.
-    Part(Arrival, usize),
-    TooLittle,
-}
-
 impl Incoming {
     pub(super) fn new(version: ProtocolVersion) -> Incoming {
         Incoming { version, tail: Vec::new(), rest: None }
@@ -74,23 +66,31 @@ impl Incoming {
     pub(super) fn read(&mut self, bytes: &[u8], on: &mut impl FnMut(Event<'_>)) -> Result<(), Fault> {
         self.tail.clear();
         let mut bytes = self.read_rest(bytes, on);
-        while !bytes.is_empty() {
-            match self.front(bytes)? {
-                Front::Packet { event, len } => {
-                    on(event);
-                    bytes = &bytes[len..];
-                }
-                Front::Part(arrival, missing) => {
-                    self.rest = Some((arrival, missing));
+        while let Some(first) = bytes.first() {
+            let Some((remaining, head)) = varint(bytes, 1)? else { return self.keep(bytes) };
+            let len = head + remaining;
+            if first >> 4 == PacketType::Publish as u8 {
+                let Some(arrival) = self.arrival(bytes, head, len)? else { return self.keep(bytes) };
+                if len > bytes.len() {
+                    self.rest = Some((arrival, len - bytes.len()));
                     break;
                 }
-                Front::TooLittle if bytes.len() > TAIL_BYTES_MAX => return Err(not_mqtt("a packet without an end")),
-                Front::TooLittle => {
-                    self.tail.extend_from_slice(bytes);
-                    break;
-                }
+                on(Event::Publish(arrival));
+            } else {
+                let Some(packet) = bytes.get(..len) else { return self.keep(bytes) };
+                on(self.event(packet, head)?);
             }
+            bytes = &bytes[len..];
         }
+        Ok(())
+    }
+
+    /// There is too little of a packet.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if bytes.len() > TAIL_BYTES_MAX {
+            return Err(not_mqtt("a packet without an end").into());
+        }
+        self.tail.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -105,30 +105,19 @@ impl Incoming {
         &bytes[taken..]
     }
 
+    /// The message that `bytes` begin with; `None` when they end before its stamp does.
     #[inline]
-    fn front<'a>(&self, bytes: &'a [u8]) -> Result<Front<'a>, Fault> {
-        let Some((remaining, head)) = varint(bytes, 1)? else { return Ok(Front::TooLittle) };
-        let len = head + remaining;
+    fn arrival(&self, bytes: &[u8], head: usize, len: usize) -> Result<Option<Arrival>, NotMqtt> {
         let packet = &bytes[..len.min(bytes.len())];
-        let is_whole = packet.len() == len;
-        let event = match packet[0] >> 4 {
-            3 => match self.arrival(packet, head, len)? {
-                Some(arrival) if is_whole => Event::Publish(arrival),
-                Some(arrival) => return Ok(Front::Part(arrival, len - packet.len())),
-                None if is_whole => return Err(not_mqtt("a PUBLISH that ends in its head")),
-                None => return Ok(Front::TooLittle),
-            },
-            _ if !is_whole => return Ok(Front::TooLittle),
-            4..=7 => Event::Ack(self.acknowledged(packet, head)?),
-            13 => Event::Pong,
-            _ => Event::Other(self.other(packet)?),
-        };
-        Ok(Front::Packet { event, len })
+        let arrival = self.arrival_so_far(packet, head, len)?;
+        if arrival.is_none() && packet.len() == len {
+            return Err(not_mqtt("a PUBLISH that ends in its head"));
+        }
+        Ok(arrival)
     }
 
-    /// `None` when the bytes end before the stamp does.
     #[inline]
-    fn arrival(&self, packet: &[u8], head: usize, len: usize) -> Result<Option<Arrival>, Fault> {
+    fn arrival_so_far(&self, packet: &[u8], head: usize, len: usize) -> Result<Option<Arrival>, NotMqtt> {
         let Some(topic) = u16_at(packet, head) else { return Ok(None) };
         let mut at = head + 2 + usize::from(topic);
         let Some(qos) = QoS::from_bits(packet[0] >> 1 & 0b11) else { return Err(not_mqtt("a PUBLISH with QoS 3")) };
@@ -153,8 +142,16 @@ impl Incoming {
         Ok(Some(Arrival { qos, packet_id, payload_bytes, stamp }))
     }
 
+    fn event<'a>(&self, packet: &'a [u8], head: usize) -> Result<Event<'a>, NotMqtt> {
+        Ok(match packet[0] >> 4 {
+            4..=7 => Event::Ack(self.acknowledged(packet, head)?),
+            13 => Event::Pong,
+            _ => Event::Other(Box::new(self.other(packet)?)),
+        })
+    }
+
     #[inline]
-    fn acknowledged(&self, packet: &[u8], head: usize) -> Result<Acknowledged, Fault> {
+    fn acknowledged(&self, packet: &[u8], head: usize) -> Result<Acknowledged, NotMqtt> {
         let (packet_type, packet_id) = (PacketType::from_bits(packet[0] >> 4), u16_at(packet, head));
         let reason = ReasonCode::from_u8(packet.get(head + 2).copied().unwrap_or(0));
         match (packet_type, packet_id, reason) {
@@ -163,7 +160,7 @@ impl Incoming {
         }
     }
 
-    fn other<'a>(&self, packet: &'a [u8]) -> Result<Packet<'a>, Fault> {
+    fn other<'a>(&self, packet: &'a [u8]) -> Result<Packet<'a>, NotMqtt> {
         let decoder = Decoder {
             version: self.version,
             sender: Sender::Server,
@@ -173,13 +170,22 @@ impl Incoming {
         match decoder.decode(packet) {
             Ok(Decoded::Packet { packet, .. }) => Ok(packet),
             Ok(Decoded::Incomplete { .. }) => Err(not_mqtt("a packet with two lengths")),
-            Err(error) => Err(Fault::NotMqtt(error.to_string())),
+            Err(error) => Err(NotMqtt(error.to_string().into())),
         }
     }
 }
 
-fn not_mqtt(what: &str) -> Fault {
-    Fault::NotMqtt(what.into())
+/// What is wrong with the bytes; smaller than a [`Fault`], since a result of it is made for every message.
+struct NotMqtt(Cow<'static, str>);
+
+impl From<NotMqtt> for Fault {
+    fn from(NotMqtt(what): NotMqtt) -> Fault {
+        Fault::NotMqtt(what.into_owned())
+    }
+}
+
+fn not_mqtt(what: &'static str) -> NotMqtt {
+    NotMqtt(what.into())
 }
 
 #[inline]
@@ -189,7 +195,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 /// A variable byte integer, and where it ends; `None` when the bytes end before it does.
 #[inline]
-fn varint(bytes: &[u8], at: usize) -> Result<Option<(usize, usize)>, Fault> {
+fn varint(bytes: &[u8], at: usize) -> Result<Option<(usize, usize)>, NotMqtt> {
     let mut value = 0;
     for length in 0..4 {
         let Some(&byte) = bytes.get(at + length) else { return Ok(None) };

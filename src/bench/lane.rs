@@ -1,13 +1,13 @@
 //! A lane: publishers, and the receivers that are due all that they send. It keeps the window, and who has got what.
 //!
 //! ```text
-//! publishers ── take ──►  sent ─────────────────────────►  goal = sent + batch − window
-//! receivers  ◄────────────── received, each ──────────────┘  all have reached it: the window opens by a batch
+//! publishers ── take ──►  taken ────────────────────────►  goal = taken + batch − window
+//! receivers  ◄────────────── received, each ──────────────┘  all have reached it: the window opens
 //! ```
 //!
 //! A publisher may send while fewer than `window` messages are sent that the slowest receiver has not got. So no queue of the
-//! broker has to hold more, and a broker that drops messages comes to a halt. Publishers that wait are woken one by one, each
-//! by the one before it that left something to take.
+//! broker has to hold more, and a broker that drops messages comes to a halt. It opens when a batch fits into it, by all that
+//! fits, which publishers take in equal shares and in turn: each wakes the next one, and waits behind the others.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,14 +25,12 @@ pub(super) struct LaneSize {
     pub(super) receivers: usize,
     /// Messages; `u64::MAX` for no window.
     pub(super) window: u64,
-    /// Messages by which the window opens at a time.
+    /// Messages by which the window opens at least.
     pub(super) batch: u64,
 }
 
 pub(super) struct Lane {
     size: LaneSize,
-    /// Messages of one publisher at a time.
-    share: u64,
     /// By publisher: the conductor and receivers read, the publisher alone writes.
     sent: Box<[AtomicU64]>,
     /// By receiver: which messages of each publisher it has got.
@@ -44,12 +42,12 @@ struct State {
     is_open: bool,
     /// Messages that publishers have taken.
     taken: u64,
-    /// Messages of an open window that they have not.
+    /// Messages of an open window that they have not ...
     granted: u64,
+    /// ... and how many of them each takes in its turn.
+    share: u64,
     /// By receiver.
     received: Vec<u64>,
-    /// All receivers have got at least so many.
-    floor: u64,
     /// When all receivers have got so many, the window opens ...
     goal: u64,
     /// ... and so many have not.
@@ -63,6 +61,8 @@ struct Waiting {
     /// By publisher. Without a waker it does not wait any more, though its place in the queue may still be there.
     wakers: Vec<Option<Waker>>,
     is_queued: Vec<bool>,
+    /// The one that was woken and has not taken anything since: the others wait for it.
+    turn: Option<usize>,
 }
 
 impl Lane {
@@ -71,15 +71,14 @@ impl Lane {
         let batch = size.batch.clamp(1, size.window.max(1));
         Lane {
             size: LaneSize { batch, ..size },
-            share: (batch / size.publishers.max(1) as u64).max(1),
             sent: (0..size.publishers).map(|_| AtomicU64::new(0)).collect(),
             ledgers: (0..size.receivers).map(|_| Mutex::new(vec![Seen::default(); size.publishers])).collect(),
             state: Mutex::new(State {
                 is_open: false,
                 taken: 0,
                 granted: 0,
+                share: 0,
                 received: vec![0; size.receivers],
-                floor: 0,
                 goal: 0,
                 behind: 0,
                 waiting: Waiting::new(size.publishers),
@@ -91,7 +90,7 @@ impl Lane {
     pub(super) fn open(&self) {
         let mut state = self.state.lock();
         state.is_open = true;
-        while state.waiting.wake_one() {}
+        state.waiting.wake_one();
     }
 
     /// Publishers send nothing more.
@@ -102,11 +101,12 @@ impl Lane {
     /// How many messages a publisher that could send up to `max` may send now; it has to send them.
     pub(super) fn poll_take(&self, publisher: usize, max: u64, cx: &Context<'_>) -> Poll<u64> {
         let mut state = self.state.lock();
-        if !state.is_open || !state.is_window_open(&self.size) {
+        let is_turn = state.waiting.is_turn_of(publisher);
+        if !state.is_open || !is_turn || !state.is_window_open(&self.size) {
             state.waiting.put(publisher, cx.waker());
             return Poll::Pending;
         }
-        let taken = max.min(self.share).min(state.granted);
+        let taken = max.min(state.share).min(state.granted);
         state.granted -= taken;
         state.taken += taken;
         state.waiting.remove(publisher);
@@ -162,24 +162,28 @@ impl State {
             return true;
         }
         let goal = (self.taken + size.batch).saturating_sub(size.window);
-        if goal > self.floor {
-            if goal != self.goal {
-                self.goal = goal;
-                self.floor = self.received.iter().copied().min().unwrap_or(u64::MAX);
-                self.behind = self.received.iter().filter(|received| **received < goal).count();
-            }
-            if self.behind > 0 {
-                return false;
-            }
+        if goal != self.goal {
+            self.goal = goal;
+            self.behind = self.received.iter().filter(|received| **received < goal).count();
         }
-        self.granted = size.batch;
+        if self.behind > 0 {
+            return false;
+        }
+        let slowest = self.received.iter().copied().min().unwrap_or(self.taken);
+        self.granted = slowest.saturating_add(size.window) - self.taken;
+        self.share = self.granted.div_ceil(size.publishers.max(1) as u64);
         true
     }
 }
 
 impl Waiting {
     fn new(publishers: usize) -> Waiting {
-        Waiting { queue: VecDeque::new(), wakers: vec![None; publishers], is_queued: vec![false; publishers] }
+        Waiting {
+            queue: VecDeque::new(),
+            wakers: vec![None; publishers],
+            is_queued: vec![false; publishers],
+            turn: None,
+        }
     }
 
     fn put(&mut self, publisher: usize, waker: &Waker) {
@@ -189,20 +193,25 @@ impl Waiting {
         }
     }
 
-    fn remove(&mut self, publisher: usize) {
-        self.wakers[publisher] = None;
+    fn is_turn_of(&self, publisher: usize) -> bool {
+        self.turn.is_none_or(|turn| turn == publisher)
     }
 
-    /// Whether there was one.
-    fn wake_one(&mut self) -> bool {
+    /// It has taken its share.
+    fn remove(&mut self, publisher: usize) {
+        self.wakers[publisher] = None;
+        self.turn = None;
+    }
+
+    fn wake_one(&mut self) {
         while let Some(publisher) = self.queue.pop_front() {
             self.is_queued[publisher] = false;
             if let Some(waker) = self.wakers[publisher].take() {
+                self.turn = Some(publisher);
                 waker.wake();
-                return true;
+                return;
             }
         }
-        false
     }
 }
 
@@ -252,45 +261,64 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_receiver_opens_the_window_by_a_batch() {
+    fn the_slowest_receiver_opens_the_window_when_a_batch_fits() {
         let check = Check::new(1, 2, 10, 4);
         assert_eq!(
-            (check.woken(), check.take(0, 100), check.take(0, 3), check.take(0, 3)),
-            (vec![1], Some(4), Some(3), Some(1))
+            (check.woken(), check.take(0, 7), check.take(0, 9), check.take(0, 9)),
+            (vec![1], Some(7), Some(3), None)
         );
-        assert_eq!(check.take(0, 100), None);
         check.lane.on_received(0, 8);
-        check.lane.on_received(1, 1);
+        check.lane.on_received(1, 3);
         assert_eq!((check.take(0, 100), check.woken()), (None, vec![0]));
-        check.lane.on_received(1, 1);
-        assert_eq!((check.woken(), check.take(0, 100), check.take(0, 100)), (vec![1], Some(4), None));
+        check.lane.on_received(1, 2);
+        assert_eq!((check.woken(), check.take(0, 100), check.take(0, 100)), (vec![1], Some(5), None));
     }
 
     #[test]
-    fn publishers_share_a_batch_and_wake_each_other() {
+    fn publishers_share_what_fits_and_wake_each_other() {
         let check = Check::new(3, 1, 6, 6);
         assert_eq!(
-            (check.take(0, 9), check.take(1, 9), check.take(2, 1), check.woken()),
-            (Some(2), Some(2), Some(1), vec![1, 0, 0])
+            (check.take(0, 9), check.woken(), check.take(1, 9), check.take(2, 1)),
+            (Some(2), vec![1, 0, 0], Some(2), Some(1))
         );
         assert_eq!(
             (check.take(0, 9), check.take(0, 9), check.take(1, 9), check.take(2, 9)),
             (Some(1), None, None, None)
         );
-        // Whoever asks again while it waits is woken once.
+        // Whoever asks again while it waits is woken once, and has its turn before those behind it.
         assert_eq!(check.take(0, 9), None);
         check.lane.on_received(0, 6);
-        assert_eq!((check.woken(), check.take(0, 9), check.woken()), (vec![1, 0, 0], Some(2), vec![0, 1, 0]));
-        // One that takes without having been woken leaves the queue.
-        assert_eq!((check.take(2, 9), check.take(1, 9), check.woken()), (Some(2), Some(2), vec![0, 0, 0]));
+        assert_eq!((check.woken(), check.take(1, 9), check.take(0, 9)), (vec![1, 0, 0], None, Some(2)));
+        // Then it waits behind them.
+        assert_eq!((check.woken(), check.take(0, 9), check.take(1, 9)), (vec![0, 1, 0], None, Some(2)));
+        assert_eq!((check.woken(), check.take(1, 9), check.take(2, 9)), (vec![0, 0, 1], None, Some(2)));
+        assert_eq!((check.woken(), check.take(0, 9)), (vec![0, 0, 0], None));
+    }
+
+    #[test]
+    fn one_that_is_not_there_when_its_turn_comes_does_not_come_twice() {
+        let check = Check::new(2, 1, 4, 4);
+        assert_eq!(
+            (check.take(0, 9), check.woken(), check.take(0, 9), check.take(0, 9)),
+            (Some(2), vec![1, 0], Some(2), None)
+        );
+        assert_eq!(check.take(1, 9), None);
+        check.lane.on_received(0, 4);
+        assert_eq!((check.woken(), check.take(0, 1), check.woken()), (vec![1, 0], Some(1), vec![0, 1]));
+        assert_eq!(
+            (check.take(1, 9), check.woken(), check.take(1, 9), check.take(1, 9)),
+            (Some(2), vec![0, 0], Some(1), None)
+        );
     }
 
     #[test]
     fn without_a_window_or_receivers_all_may_be_taken() {
-        let check = Check::new(1, 0, u64::MAX, 500);
-        (0..9).for_each(|_| assert_eq!(check.take(0, 1000), Some(500)));
-        check.lane.close();
-        assert_eq!(check.take(0, 1), None);
+        for (receivers, window) in [(0, u64::MAX), (0, 100), (2, u64::MAX)] {
+            let check = Check::new(1, receivers, window, window / 4);
+            (0..9).for_each(|_| assert!(check.take(0, 90).is_some_and(|n| n > 0)));
+            check.lane.close();
+            assert_eq!(check.take(0, 1), None);
+        }
     }
 
     #[test]

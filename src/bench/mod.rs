@@ -37,6 +37,7 @@ mod publisher;
 mod report;
 mod scenario;
 mod seen;
+mod stage;
 mod stamp;
 mod subscriber;
 mod transport;

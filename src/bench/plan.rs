@@ -44,7 +44,7 @@ pub struct Generator {
     pub threads: usize,
     /// Messages at QoS 1 and 2 that wait for their acknowledgement, for each publisher.
     pub inflight_max: u16,
-    /// Messages by which a window opens at a time; `None` for a quarter of the window.
+    /// A window opens when so many messages fit into it; `None` for a quarter of the window.
     pub batch: Option<u64>,
     /// Connections under way at a time.
     pub connecting_max: usize,

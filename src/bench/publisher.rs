@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::board::{Board, Count, Last, Stage};
+use super::board::{Board, Count, Last};
 use super::client::{Caller, QUEUE_BYTES_MAX, READS_A_TURN, unexpected};
 use super::fault::Fault;
 use super::incoming::{Acknowledged, Event};
@@ -13,6 +13,7 @@ use super::lane::Lane;
 use super::link::Link;
 use super::outgoing::{MessageKind, Template};
 use super::pace::Pace;
+use super::stage::Stage;
 use super::stamp::Stamp;
 use crate::packet::{PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, encode_ack};
 
@@ -96,19 +97,16 @@ impl Sending {
     }
 
     async fn until_stop(&mut self) -> Result<(), Fault> {
-        let mut stage = self.board.stage.subscribe();
-        loop {
-            let current = *stage.borrow_and_update();
-            match current {
-                Stage::Run => {}
-                Stage::Ping => self.link.ping(),
-                Stage::Stop => return Ok(()),
+        let mut listener = Arc::clone(&self.board.stage).listen();
+        poll_fn(|cx| {
+            match listener.poll_change(cx) {
+                Some(Stage::Ping) => self.link.ping(),
+                Some(Stage::Stop) => return Poll::Ready(Ok(())),
+                Some(Stage::Run) | None => {}
             }
-            tokio::select! {
-                fault = poll_fn(|cx| self.poll_serve(cx)) => return Err(fault),
-                _ = stage.changed() => {}
-            }
-        }
+            self.poll_serve(cx).map(Err)
+        })
+        .await
     }
 
     /// Ends with what went wrong.
@@ -189,7 +187,7 @@ impl Sending {
             let packet_id = if self.qos == QoS::AtMostOnce { 0 } else { self.inflight.take() };
             self.template.append(Stamp { publisher: self.number, number, due }, packet_id, self.link.queue());
             if self.pace.is_some() && self.board.measured().contains(&due) {
-                self.board.lag.lock().record(now.saturating_sub(due));
+                self.board.lag.lock().record(now.saturating_sub(due), 1);
             }
         }
         self.sent += n;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use parking_lot::MutexGuard;
 
-use super::board::{Board, Count, Last, Stage};
+use super::board::{Board, Count, Last};
 use super::client::{Caller, QUEUE_BYTES_MAX, READS_A_TURN, unexpected};
 use super::fault::Fault;
 use super::histogram::Histogram;
@@ -15,6 +15,7 @@ use super::incoming::{Acknowledged, Arrival, Event};
 use super::lane::Lane;
 use super::link::Link;
 use super::seen::{Place, Seen};
+use super::stage::Stage;
 use crate::packet::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, SubAck, encode_ack};
 
 /// What a subscriber is due.
@@ -105,19 +106,16 @@ impl Receiving {
     }
 
     async fn until_stop(&mut self) -> Result<(), Fault> {
-        let mut stage = self.board.stage.subscribe();
-        loop {
-            let current = *stage.borrow_and_update();
-            match current {
-                Stage::Run => {}
-                Stage::Ping => self.link.ping(),
-                Stage::Stop => return Ok(()),
+        let mut listener = Arc::clone(&self.board.stage).listen();
+        poll_fn(|cx| {
+            match listener.poll_change(cx) {
+                Some(Stage::Ping) => self.link.ping(),
+                Some(Stage::Stop) => return Poll::Ready(Ok(())),
+                Some(Stage::Run) | None => {}
             }
-            tokio::select! {
-                fault = poll_fn(|cx| self.poll_serve(cx)) => return Err(fault),
-                _ = stage.changed() => {}
-            }
-        }
+            self.poll_serve(cx).map(Err)
+        })
+        .await
     }
 
     fn poll_subscribed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -166,7 +164,7 @@ impl Receiving {
             }
             (event, _) => intake.on_event(&event, &mut harvest),
         });
-        let now = look.map(|look| look.now);
+        let now = look.map(Look::finish);
         let bytes = ready!(read)?;
         board.add(Count::BytesReceived, bytes as u64);
         board.add(Count::Reads, 1);
@@ -194,6 +192,9 @@ struct Look<'a> {
     measured: std::ops::Range<u64>,
     ledger: MutexGuard<'a, Vec<Seen>>,
     latency: MutexGuard<'a, Histogram>,
+    /// Messages of a batch are due at the same time: that time, and how many there have been in a row.
+    due: u64,
+    in_a_row: u64,
 }
 
 /// What one read brought.
@@ -231,9 +232,7 @@ impl Intake {
             _ => {}
         }
         harvest.received += 1;
-        if look.measured.contains(&stamp.due) {
-            look.latency.record(look.now.saturating_sub(stamp.due));
-        }
+        look.on_due(stamp.due);
     }
 
     /// False for a QoS 2 message that has come before under a packet id that is still in use.
@@ -260,11 +259,13 @@ impl Intake {
             Event::Publish(_) => harvest.foreign += 1,
             Event::Ack(ack) => self.on_ack(ack, harvest),
             Event::Pong => harvest.pongs += 1,
-            Event::Other(Packet::SubAck(suback)) => {
-                self.on_suback(suback);
-                harvest.subscribed += u64::from(self.fault.is_none());
-            }
-            event => self.fault = unexpected(event),
+            Event::Other(packet) => match &**packet {
+                Packet::SubAck(suback) => {
+                    self.on_suback(suback);
+                    harvest.subscribed += u64::from(self.fault.is_none());
+                }
+                _ => self.fault = unexpected(event),
+            },
         }
     }
 
@@ -307,7 +308,31 @@ impl<'a> Look<'a> {
             measured: board.measured(),
             ledger: share.lane.ledger(share.receiver),
             latency: board.latency[number % board.latency.len()].lock(),
+            due: 0,
+            in_a_row: 0,
         }
+    }
+
+    #[inline]
+    fn on_due(&mut self, due: u64) {
+        if due != self.due {
+            self.record();
+            self.due = due;
+        }
+        self.in_a_row += 1;
+    }
+
+    fn record(&mut self) {
+        if self.measured.contains(&self.due) {
+            self.latency.record(self.now.saturating_sub(self.due), self.in_a_row);
+        }
+        self.in_a_row = 0;
+    }
+
+    /// When the messages were looked at.
+    fn finish(mut self) -> u64 {
+        self.record();
+        self.now
     }
 }
 

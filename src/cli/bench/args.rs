@@ -205,7 +205,7 @@ struct FlowArgs {
     /// the number of pairs, 4 at least and 1000 at most
     #[arg(short, long, value_name = "N", value_parser = value_parser!(u64).range(1..=MESSAGES_MAX))]
     window: Option<u64>,
-    /// Messages by which the window opens at a time; a quarter of it if not given
+    /// The window opens when so many messages fit into it; a quarter of it if not given
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MESSAGES_MAX))]
     batch: Option<u64>,
 }
