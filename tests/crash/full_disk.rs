@@ -24,13 +24,13 @@ const MESSAGES_MAX: u32 = 2_000;
 const UNTIL_FREED: Duration = Duration::from_secs(4);
 
 /// A mounted tmpfs; unmounted at the end, however the test ends.
-struct SmallDisk {
+pub struct SmallDisk {
     directory: TempDir,
 }
 
 impl SmallDisk {
     /// `None`, and a line that says why, where that is not permitted.
-    fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", &format!("size={SIZE}"), "tmpfs"]).arg(directory.path());
@@ -47,8 +47,15 @@ impl SmallDisk {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// `ro` or `rw`.
+    pub fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        let status = Command::new("mount").args(["-o", &options]).arg(self.directory.path()).status();
+        assert!(status.is_ok_and(|status| status.success()), "mount -o {options}");
     }
 }
 
@@ -63,7 +70,7 @@ fn sleeper() -> Connect {
     Connect::new(Version::V5, "sleeper").lasting()
 }
 
-fn open(address: SocketAddr, connect: &Connect) -> Connection {
+pub fn open(address: SocketAddr, connect: &Connect) -> Connection {
     Connection::open(address, connect, PATIENCE).expect("the broker accepts").0
 }
 
@@ -75,7 +82,7 @@ fn publish(version: Version, number: u32) -> Vec<u8> {
 
 /// Publishes one message: `Ok` once it is acknowledged, else the answer that refuses it, or `None` for the end of the
 /// connection.
-fn offer(publisher: &mut Connection, number: u32) -> Result<(), Option<Ack>> {
+pub fn offer(publisher: &mut Connection, number: u32) -> Result<(), Option<Ack>> {
     publisher.send(&publish(Version::V5, number)).ok_or(None)?;
     let frame = match publisher.next() {
         Next::Packet(frame) => frame,
@@ -119,7 +126,7 @@ fn drain(address: SocketAddr, count: usize) -> Vec<u32> {
     numbers
 }
 
-fn sleep(address: SocketAddr) {
+pub fn sleep(address: SocketAddr) {
     let mut client = open(address, &sleeper().with(property::receive_maximum(20)));
     client.send(&Subscribe::new(Version::V5, 1).filter("q/#", 1).bytes()).expect("the broker reads");
     assert!(matches!(client.next(), Next::Packet(frame) if frame.first == SUBACK));

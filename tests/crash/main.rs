@@ -7,7 +7,7 @@
 //! history   who sent, who acknowledged, who received, and in which order of these events
 //! verdict   what the history owes, against what has arrived
 //! ```
-//! `full_disk` is about a file system that fills up instead.
+//! `full_disk` is about a file system that fills up instead, `read_only` about one that cannot be written.
 //!
 //! `MIDGE_SEED=n` repeats the choices of a run (not its timing), `MIDGE_CRASH_KILLS=5000` makes it long. With
 //! `MIDGE_TEST_TARGET=mosquitto` the same is done to Debian's mosquitto, persistence on and otherwise at its defaults;
@@ -22,6 +22,7 @@ mod history;
 mod notices;
 mod proxy;
 mod publisher;
+mod read_only;
 #[allow(dead_code)]
 #[path = "../it/support/received.rs"]
 mod received;

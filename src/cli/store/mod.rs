@@ -27,6 +27,7 @@ Examples:
       When a broker does not start: goes on without what is damaged, and says what that is.
 
 All but backup need the directory for themselves: stop the broker first, or work on a backup.
+check and export write nothing: a file system that is read-only will do, and files of others.
 
 Exit codes:
   0  done; for check: everything is there
@@ -243,6 +244,21 @@ mod tests {
         assert!(said.contains("messages              2\n") && said.ends_with("everything is there\n"), "{said}");
         let error = midge_store(&["check"], directory.path().join("none").as_path()).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
+    }
+
+    #[test]
+    fn check_and_export_leave_the_directory_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path();
+        drop(store(data));
+        std::fs::remove_file(data.join("lock")).unwrap();
+        let names = || {
+            let entries = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name());
+            entries.collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = names();
+        assert!(midge_store(&["check"], data).is_ok() && midge_store(&["export"], data).is_ok());
+        assert_eq!(names(), before);
     }
 
     #[test]

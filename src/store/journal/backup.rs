@@ -25,7 +25,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<Report, OpenError> {
     for _ in 0..BEGIN_ANEW_MAX {
         outcome = copy(&source, from, to);
         match &outcome {
-            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => clear(&target, to)?,
+            Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => clear(&target, to)?,
             _ => break,
         }
     }

@@ -84,6 +84,28 @@ impl RealDisk {
         self.directory.join(name)
     }
 
+    /// For who only reads: takes the directory as `lock` does, beside others that read, and writes nothing. Where there is
+    /// no lock file there is no broker.
+    pub(super) fn lock_to_read(&self) -> io::Result<bool> {
+        let file = match File::open(self.path(LOCK_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            opened => opened?,
+        };
+        let taken = file.try_lock_shared();
+        self.keep_lock(file, taken)
+    }
+
+    fn keep_lock(&self, file: File, taken: Result<(), TryLockError>) -> io::Result<bool> {
+        match taken {
+            Ok(()) => {
+                *self.lock.lock() = Some(file);
+                Ok(true)
+            }
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     fn writer(&self, name: &str) -> io::Result<Arc<File>> {
         let open = || OpenOptions::new().read(true).write(true).open(self.path(name));
         handle(&mut self.writers.lock(), WRITERS_MAX, name, open)
@@ -182,14 +204,8 @@ impl Disk for RealDisk {
     fn lock(&self) -> io::Result<bool> {
         let path = self.path(LOCK_FILE);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                *self.lock.lock() = Some(file);
-                Ok(true)
-            }
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        let taken = file.try_lock();
+        self.keep_lock(file, taken)
     }
 
     fn unlock(&self) {

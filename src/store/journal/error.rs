@@ -9,8 +9,8 @@ use super::read::ReadError;
 /// A start that did not happen. But for a lock file, nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{place}: {doing}: {source}")]
-    Io { place: String, doing: String, source: io::Error },
+    #[error("{place}: {doing}: {error}")]
+    Io { place: String, doing: String, error: io::Error },
     #[error("{place} is in use by another broker")]
     Locked { place: String },
     #[error("there is no store in {place}")]
@@ -38,8 +38,8 @@ fn versions() -> String {
 }
 
 impl OpenError {
-    pub(super) fn io(disk: &dyn Disk, doing: &str, source: io::Error) -> Self {
-        OpenError::Io { place: disk.place(), doing: doing.to_owned(), source }
+    pub(super) fn io(disk: &dyn Disk, doing: &str, error: io::Error) -> Self {
+        OpenError::Io { place: disk.place(), doing: doing.to_owned(), error }
     }
 
     pub(super) fn damaged(disk: &dyn Disk, file: String, offset: u64, what: String, affected: String) -> Self {
@@ -48,7 +48,7 @@ impl OpenError {
 
     pub(super) fn read(disk: &dyn Disk, error: ReadError, affected: String) -> Self {
         match error {
-            ReadError::Io { file, source } => OpenError::io(disk, &file, source),
+            ReadError::Io { file, error } => OpenError::io(disk, &file, error),
             ReadError::Gone { file, offset } => {
                 OpenError::damaged(disk, file, offset, "what was written there is missing".into(), affected)
             }

@@ -1,5 +1,6 @@
 //! Looks at a store that no broker uses: everything in it, and everything that is wrong with it. Changes nothing.
 
+use std::io;
 use std::path::Path;
 
 use super::disk::{Disk, RealDisk};
@@ -39,12 +40,21 @@ pub struct Report {
 
 /// Takes the directory for as long as the answer lives.
 pub(super) fn locked(directory: &Path) -> Result<RealDisk, OpenError> {
+    taken(directory, RealDisk::lock)
+}
+
+/// The same, for who only reads.
+fn locked_to_read(directory: &Path) -> Result<RealDisk, OpenError> {
+    taken(directory, RealDisk::lock_to_read)
+}
+
+fn taken(directory: &Path, lock: impl FnOnce(&RealDisk) -> io::Result<bool>) -> Result<RealDisk, OpenError> {
     let disk = RealDisk::new(directory);
     let listing = Listing::read(&disk)?;
     if listing.is_empty() {
         return Err(OpenError::Missing { place: disk.place() });
     }
-    match disk.lock() {
+    match lock(&disk) {
         Ok(true) => Ok(disk),
         Ok(false) => Err(OpenError::Locked { place: disk.place() }),
         Err(error) => Err(OpenError::io(&disk, "locking it", error)),
@@ -62,7 +72,7 @@ fn loaded(disk: &dyn Disk) -> Result<(Listing, Loaded), OpenError> {
 
 /// Reads everything. An error is what would stop a start.
 pub fn check(directory: &Path) -> Result<Report, OpenError> {
-    check_disk(&locked(directory)?)
+    check_disk(&locked_to_read(directory)?)
 }
 
 pub(crate) fn check_disk(disk: &dyn Disk) -> Result<Report, OpenError> {
@@ -94,7 +104,7 @@ pub(crate) fn check_disk(disk: &dyn Disk) -> Result<Report, OpenError> {
 }
 
 /// Where frames should begin in a segment and do not.
-fn bad_frames(disk: &dyn Disk, store: u64, segment: u32, length: u64) -> std::io::Result<Vec<u32>> {
+fn bad_frames(disk: &dyn Disk, store: u64, segment: u32, length: u64) -> io::Result<Vec<u32>> {
     let mut bad = Vec::new();
     let mut at = Position { segment, offset: SEGMENT_HEADER as u32 };
     loop {
@@ -184,7 +194,7 @@ pub fn read_store<E: From<OpenError>>(
     mut begin: impl FnMut(&Recovered) -> Result<(), E>,
     mut row: impl FnMut(OwnerId, &Row) -> Result<(), E>,
 ) -> Result<(), E> {
-    let disk = locked(directory)?;
+    let disk = locked_to_read(directory)?;
     let (_, loaded) = loaded(&disk)?;
     let recovered = recovered(&disk, &loaded)?;
     begin(&recovered)?;

@@ -18,8 +18,8 @@ pub(crate) enum ReadError {
     /// The file is not there, or ends before it should: a reader without the lock tries again.
     #[error("{file}: there is nothing at offset {offset}")]
     Gone { file: String, offset: u64 },
-    #[error("{file}: {source}")]
-    Io { file: String, source: io::Error },
+    #[error("{file}: {error}")]
+    Io { file: String, error: io::Error },
     #[error("{file}: what stands at offset {offset} is not {what} that was written there")]
     Damaged { file: String, offset: u64, what: &'static str },
 }
@@ -28,7 +28,7 @@ impl ReadError {
     fn of(error: io::Error, file: String, offset: u64) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => ReadError::Gone { file, offset },
-            _ => ReadError::Io { file, source: error },
+            _ => ReadError::Io { file, error },
         }
     }
 
