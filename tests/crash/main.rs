@@ -88,6 +88,7 @@ fn run(blow: Blow, blows: u32) {
         // A run in which nothing is acknowledged shows nothing.
         let [blows, own, shared] = [u64::from(blows), all.own.owed, all.shared.owed];
         assert!(all.acknowledged > blows && own > all.acknowledged && shared > blows, "too little traffic:\n{all}");
+        assert!(all.wills.owed > 0 && all.wills.forbidden > 0, "too few wills:\n{all}");
     }
 }
 

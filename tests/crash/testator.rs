@@ -19,9 +19,9 @@ pub struct Testator {
 /// What a testator does on the connections of its task.
 #[derive(Clone, Copy)]
 pub enum Task {
-    /// Comes and goes until the broker is gone.
+    /// Comes and goes until the broker is gone or it has enough of it, or stays away.
     Live,
-    /// Comes once more and says goodbye, unless it stays away for good.
+    /// Comes once more and says goodbye, or stays away for good.
     Finish,
 }
 
@@ -35,14 +35,19 @@ impl Testator {
 
     /// Ends when the broker is gone, or the task is done.
     pub fn run(&mut self, address: SocketAddr, task: Task, ledger: &Ledger) {
+        let times_away = match task {
+            Task::Live => 1,
+            Task::Finish => 2,
+        };
+        if self.choices.random_ratio(times_away, 3) && ledger.open().may_stay_away(self.index) {
+            return;
+        }
         match task {
             Task::Live => _ = self.live(address, ledger),
-            Task::Finish if self.choices.random_ratio(1, 2) && ledger.open().may_stay_away(self.index) => {}
             Task::Finish => _ = self.connect(address, ledger).and_then(|connection| self.leave(connection, ledger)),
         }
     }
 
-    /// `None` when the broker is gone.
     fn live(&mut self, address: SocketAddr, ledger: &Ledger) -> Option<()> {
         let mut taken_over = None;
         loop {
@@ -53,13 +58,17 @@ impl Testator {
             let connection = self.connect(address, ledger)?;
             drop(taken_over.take());
             ledger.wait_for_more(self.choices.random_range(0..PAUSE))?;
+            let has_enough = self.choices.random_ratio(1, 4);
             match self.choices.random_range(0..6) {
                 0 => self.leave(connection, ledger)?,
                 1 if connection.version == Version::V5 => self.leave_with_will(connection, ledger)?,
                 2 => self.hang_up(connection, ledger)?,
                 3 => self.vanish(connection, ledger),
                 4 => taken_over = Some(connection),
-                _ => return stay(connection),
+                _ => stay(connection)?,
+            }
+            if has_enough && taken_over.is_none() {
+                return None;
             }
         }
     }
