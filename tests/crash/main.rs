@@ -13,6 +13,7 @@
 //! `MIDGE_TEST_TARGET=mosquitto` the same is done to Debian's mosquitto, persistence on and otherwise at its defaults;
 //! `MIDGE_TEST_MOSQUITTO_CONF` adds lines to its configuration. Its figures are printed, not asserted.
 
+mod backup;
 mod broker;
 mod connection;
 mod episode;

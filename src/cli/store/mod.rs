@@ -87,14 +87,21 @@ fn run_to(args: &StoreArgs, out: &mut dyn Write) -> Result<()> {
         }
         StoreCommand::Export => export::export(data, out),
         StoreCommand::Backup { dir } => {
+            open_many_files();
             let report = journal::backup(data, dir)?;
             finish_copy(&report, dir, out)
         }
         StoreCommand::Restore { dir } => {
+            open_many_files();
             let report = journal::restore(dir, data).context("nothing is restored")?;
             finish_copy(&report, data, out)
         }
     }
+}
+
+/// A large store has more files than a shell allows a program; whoever may not have more will be told which one it was.
+fn open_many_files() {
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
 }
 
 fn check(data: &Path, out: &mut dyn Write) -> Result<()> {

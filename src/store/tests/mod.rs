@@ -1,5 +1,6 @@
 //! What every engine does, and what the journal does when the disk does not.
 
+mod backup;
 mod full;
 mod model;
 mod opening;
