@@ -263,7 +263,7 @@ impl<'a> Conductor<'a> {
     /// The CPU of broker and generator between two moments, and for each of so many things done meanwhile.
     pub(super) fn tell_cpu(&mut self, begin: &Mark, end: &Mark, [broker, generator]: [&'static str; 2], things: f64) {
         let seconds = (end.at - begin.at) as f64 / 1e9;
-        let own = end.usage.own_cpu - begin.usage.own_cpu;
+        let own = end.usage.own_since(&begin.usage);
         let mut tell = |names: [&'static str; 3], cpu: f64| {
             self.report.set(names[0], cpu);
             self.report.set(names[1], cpu / seconds);
@@ -272,20 +272,17 @@ impl<'a> Conductor<'a> {
             }
         };
         tell(["gen_cpu_s", "gen_cpu_util", generator], own);
-        if let (Some(before), Some(after)) = (begin.usage.broker_cpu, end.usage.broker_cpu) {
-            let of_broker = after - before;
+        if let Some(of_broker) = end.usage.of_broker_since(&begin.usage) {
             tell(["broker_cpu_s", "broker_cpu_util", broker], of_broker);
-            let all = end.usage.all_cpu - begin.usage.all_cpu;
+            let all = end.usage.of_all_since(&begin.usage);
             self.report.set("other_cpu_s", (all - of_broker - own).max(0.0));
         }
     }
 
     /// CPU of the broker between two moments for each of so many things.
     pub(super) fn tell_cpu_each(&mut self, begin: &Mark, end: &Mark, name: &'static str, things: f64) {
-        if let (Some(before), Some(after)) = (begin.usage.broker_cpu, end.usage.broker_cpu)
-            && things > 0.0
-        {
-            self.report.set(name, (after - before) * 1e6 / things);
+        if let Some(of_broker) = end.usage.of_broker_since(&begin.usage).filter(|_| things > 0.0) {
+            self.report.set(name, of_broker * 1e6 / things);
         }
     }
 
@@ -297,11 +294,8 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// Says when the figures are this generator's rather than the broker's, or the clock's.
+    /// Says when the figures are this generator's rather than the broker's.
     pub(super) fn note_limits(&mut self) {
-        if self.report.figure("broker_cpu_s").is_some_and(|seconds| seconds < CPU_SECONDS_MIN) {
-            self.report.note("CPU times count in steps of 10 ms: this was too short for them");
-        }
         let figure = |name| self.report.figure(name).unwrap_or_default();
         let (own, broker) = (figure("gen_cpu_util"), figure("broker_cpu_util"));
         if own > 0.9 * self.plan.generator.threads as f64 && own > broker {
@@ -351,8 +345,6 @@ impl<'a> Conductor<'a> {
     }
 }
 
-/// Less CPU than this is told with an error of more than 5 %.
-const CPU_SECONDS_MIN: f64 = 0.2;
 /// For all clients to take leave.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 

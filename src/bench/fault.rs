@@ -10,6 +10,8 @@ pub(super) enum Fault {
     NoConnection { address: String, error: io::Error },
     #[error("the broker refuses a connection: {0}")]
     Refused(ReasonCode),
+    #[error("the broker closes a connection without an answer to CONNECT")]
+    NoAnswer,
     #[error("the broker refuses a subscription: {0}")]
     SubscriptionRefused(ReasonCode),
     #[error("the broker grants QoS {} where {} is asked for", *granted as u8, *asked as u8)]

@@ -51,14 +51,15 @@ impl Link {
             flush_due: false,
         };
         greeting.encode(&mut link.queue);
-        poll_fn(|cx| link.poll_send(cx)).await?;
+        poll_fn(|cx| link.poll_send(cx)).await.map_err(|_| Fault::NoAnswer)?;
         loop {
             if let Some((welcome, len)) = Welcome::decode(&link.early, link.version)? {
                 link.early.drain(..len);
                 return Ok((link, welcome));
             }
-            if link.wire.read_buf(&mut link.early).await? == 0 {
-                return Err(Fault::Closed);
+            // A reset comes from a broker that would not even read the packet.
+            if matches!(link.wire.read_buf(&mut link.early).await, Ok(0) | Err(_)) {
+                return Err(Fault::NoAnswer);
             }
         }
     }

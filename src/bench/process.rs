@@ -8,14 +8,47 @@ use std::path::Path;
 /// CPU time and memory at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
-    /// Seconds of the broker with its children; `None` when it is not watched or gone.
-    pub(super) broker_cpu: Option<f64>,
-    /// Seconds of this process.
-    pub(super) own_cpu: f64,
+    /// Of the broker with its children; `None` when it is not watched or gone.
+    broker_cpu: Option<CpuTime>,
+    own_cpu: CpuTime,
     /// Seconds of everything on the machine.
-    pub(super) all_cpu: f64,
+    all_cpu: f64,
     /// Bytes of the broker with its children.
     pub(super) broker_memory: u64,
+}
+
+/// CPU time as the kernel counts it in two places.
+#[derive(Clone, Copy, Debug, Default)]
+struct CpuTime {
+    /// Seconds in steps of 10 ms, of threads that have ended too.
+    coarse: f64,
+    /// Seconds to the microsecond, of threads that are there; 0 where the kernel does not tell.
+    fine: f64,
+}
+
+impl CpuTime {
+    /// The fine count, unless it is off by more than the steps of the coarse one: then a thread has ended.
+    fn since(self, earlier: CpuTime) -> f64 {
+        let (coarse, fine) = (self.coarse - earlier.coarse, self.fine - earlier.fine);
+        if fine > 0.0 && (fine - coarse).abs() <= 0.03 + 0.02 * coarse { fine } else { coarse }
+    }
+}
+
+impl Usage {
+    /// Seconds of CPU that the broker has used since an earlier moment; `None` when it was not watched at both.
+    pub(super) fn of_broker_since(&self, earlier: &Usage) -> Option<f64> {
+        Some(self.broker_cpu?.since(earlier.broker_cpu?))
+    }
+
+    /// Of this process.
+    pub(super) fn own_since(&self, earlier: &Usage) -> f64 {
+        self.own_cpu.since(earlier.own_cpu)
+    }
+
+    /// Of everything on the machine.
+    pub(super) fn of_all_since(&self, earlier: &Usage) -> f64 {
+        self.all_cpu - earlier.all_cpu
+    }
 }
 
 /// A process with its children.
@@ -82,16 +115,38 @@ impl Watched {
 
 /// How much has been used so far.
 pub(super) fn usage(broker: Option<&Watched>) -> Usage {
-    let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
     let family = broker.map(Watched::family).unwrap_or_default();
-    let of_broker: u64 = family.iter().map(|(_, ticks)| ticks).sum();
     let all = fs::read_to_string("/proc/stat").ok().and_then(|text| all_ticks(&text)).unwrap_or_default();
+    let own = std::process::id();
+    let own_ticks = read_stat(own).map_or(0, |(_, ticks)| ticks);
     Usage {
-        broker_cpu: (!family.is_empty()).then_some(seconds(of_broker)),
-        own_cpu: read_stat(std::process::id()).map_or(0.0, |(_, ticks)| seconds(ticks)),
+        broker_cpu: (!family.is_empty()).then(|| cpu_time(&family)),
+        own_cpu: cpu_time(&[(own, own_ticks)]),
         all_cpu: seconds(all),
         broker_memory: family.iter().map(|(pid, _)| status_kilobytes(*pid, "VmRSS:") * 1024).sum(),
     }
+}
+
+/// Of processes, with their ticks.
+fn cpu_time(processes: &[(u32, u64)]) -> CpuTime {
+    CpuTime {
+        coarse: seconds(processes.iter().map(|(_, ticks)| ticks).sum()),
+        fine: processes.iter().map(|(pid, _)| nanoseconds(*pid) as f64 / 1e9).sum(),
+    }
+}
+
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// What all threads of a process have run: the first field of `schedstat`.
+fn nanoseconds(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of_thread = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    threads.filter_map(of_thread).sum()
 }
 
 fn pids() -> impl Iterator<Item = u32> {
@@ -148,16 +203,28 @@ mod tests {
         let found = Watched::listening_at(listener.local_addr().unwrap()).unwrap();
         assert_eq!(found.pid, std::process::id());
         assert!(found.is_there());
-        let now = usage(Some(&found));
-        assert!(now.broker_cpu.is_some_and(|cpu| cpu <= now.all_cpu) && now.broker_memory > 1 << 20, "{now:?}");
-        assert!(found.peak_memory() >= now.broker_memory);
-        assert!(usage(None).broker_cpu.is_none());
+        let (never, now) = (Usage { broker_cpu: Some(CpuTime::default()), ..Usage::default() }, usage(Some(&found)));
+        let cpu = now.of_broker_since(&never).unwrap();
+        assert!(cpu > 0.0 && cpu <= now.of_all_since(&never) && now.broker_memory > 1 << 20, "{now:?}");
+        assert!(found.peak_memory() > 1 << 20);
+        assert!(usage(None).of_broker_since(&now).is_none());
     }
 
     #[test]
     fn nobody_listens_on_a_port_that_is_free() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(Watched::listening_at(address).is_none());
+    }
+
+    #[test]
+    fn the_fine_count_is_believed_while_it_is_near_the_coarse_one() {
+        let since = |coarse, fine| CpuTime { coarse: 1.0 + coarse, fine }.since(CpuTime { coarse: 1.0, fine: 0.0 });
+        assert_eq!(since(0.01, 0.0123), 0.0123);
+        assert_eq!(since(5.0, 5.09), 5.09);
+        // A thread has ended, or the kernel does not tell.
+        for fine in [0.7, -3.0, 0.0] {
+            assert!((since(1.0, fine) - 1.0).abs() < 1e-9);
+        }
     }
 
     #[test]

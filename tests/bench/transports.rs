@@ -88,6 +88,17 @@ fn a_broker_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_broker_that_hangs_up_on_connect_refuses_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let broker = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let run = bench(tempfile::tempdir().unwrap().path(), &format!("pairs --port {port}"));
+    run.ended(1, "failed");
+    run.says("closes a connection without an answer to CONNECT");
+    broker.join().unwrap();
+}
+
+#[test]
 fn a_port_that_speaks_something_else_is_noticed() {
     let broker = TestBroker::start();
     let websocket = broker.addresses()[1];

@@ -296,8 +296,8 @@ struct GeneratorArgs {
     /// Connections that are under way at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u16).range(1..))]
     concurrency: u16,
-    /// Seconds of keep alive; 0 for none. Clients do not ping by themselves: a broker may close those that only receive
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    /// Seconds of keep alive; 0 for none. Clients do not ping by themselves: it has to be longer than the run
+    #[arg(long, value_name = "SECONDS", default_value_t = u16::MAX)]
     keep_alive: u16,
     /// Receive maximum that clients ask for in MQTT 5; nothing is asked if not given
     #[arg(long, value_name = "N")]
