@@ -90,7 +90,7 @@ fn a_broker_that_drops_never_looks_fast() {
 #[test]
 fn a_run_has_an_end_in_any_case() {
     let broker = TestBroker::start();
-    let run = broker.bench("pairs -d 100 --max-time 0.7");
+    let run = broker.bench("pairs -n 1000000000 --max-time 0.7");
     run.ended(3, "timeout");
     run.says("0.7 s are over");
 }

@@ -10,9 +10,10 @@ use std::thread;
 use document::{Kind, Section};
 
 /// Blocks that cannot run in a test, by their first line.
-const ELSEWHERE: [&str; 4] = [
+const ELSEWHERE: [&str; 5] = [
     "./test",
     "sudo systemctl stop mosquitto",
+    "benches/compare",
     "cargo build --release",
     "cargo test --lib                   # while you write",
 ];

@@ -57,7 +57,9 @@ impl Dialer {
             }
         }
         let (address, stream) = outcome?;
-        let (host, websocket) = (format!("{host}:{port}"), transport.websocket.clone());
+        // An IPv6 address has colons of its own.
+        let host = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let websocket = transport.websocket.clone();
         Ok((Dialer { address, host, tls, websocket }, stream))
     }
 

@@ -305,7 +305,7 @@ struct GeneratorArgs {
     /// Seconds without anything happening after which a run is over
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     stall: Duration,
-    /// Seconds after which a run is over in any case
+    /// Seconds after which a run is over in any case, beyond --warmup and --duration
     #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = seconds)]
     max_time: Duration,
 }
@@ -362,8 +362,20 @@ impl ScenarioArgs {
             target: target.target(),
             scenario: self.scenario(),
             messages: self.messages(),
-            generator: generator.generator(self.batch()),
+            generator: Generator { batch: self.batch(), ..generator.generator(self.planned()) },
         }
+    }
+
+    /// How long the load itself takes, where that is known.
+    fn planned(&self) -> Duration {
+        let flow = match self {
+            ScenarioArgs::Fanout(args) => args.flow,
+            ScenarioArgs::Fanin(args) => args.flow,
+            ScenarioArgs::Pairs(args) => args.flow,
+            ScenarioArgs::Latency(args) => return args.warmup + args.duration,
+            _ => return Duration::ZERO,
+        };
+        if flow.messages.is_some() { Duration::ZERO } else { flow.warmup + flow.duration }
     }
 
     fn batch(&self) -> Option<u64> {
@@ -479,16 +491,76 @@ impl TargetArgs {
 }
 
 impl GeneratorArgs {
-    fn generator(&self, batch: Option<u64>) -> Generator {
+    fn generator(&self, planned: Duration) -> Generator {
         Generator {
             threads: self.threads.into(),
             inflight_max: self.inflight,
-            batch,
+            batch: None,
             connecting_max: self.concurrency.into(),
             keep_alive: self.keep_alive,
             receive_maximum: self.receive_max,
             stall: self.stall,
-            time_max: self.max_time,
+            time_max: self.max_time + planned,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        scenario: ScenarioArgs,
+    }
+
+    fn plan(line: &str) -> Plan {
+        let words = ["bench"].into_iter().chain(line.split_whitespace());
+        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).scenario.plan()
+    }
+
+    #[test]
+    fn the_port_follows_the_transport() {
+        for (options, port) in [
+            ("", 1883),
+            ("--tls --insecure", 8883),
+            ("--ws", 8083),
+            ("--ws /x --tls --ca ca.pem", 8084),
+            ("--ws --port 9001", 9001),
+        ] {
+            assert_eq!(plan(&format!("pairs {options}")).target.port, port, "{options}");
+        }
+        assert_eq!(plan("pairs --ws --v5").target.transport.websocket.as_deref(), Some("/mqtt"));
+    }
+
+    #[test]
+    fn a_run_that_is_asked_to_take_long_may() {
+        for (line, seconds) in [
+            ("pairs", 186),
+            ("pairs -d 1000 --warmup 0", 1180),
+            ("latency -d 60 --max-time 10", 71),
+            ("fanout -n 10 --max-time 10", 10),
+            ("offline", 180),
+        ] {
+            assert_eq!(plan(line).generator.time_max, Duration::from_secs(seconds), "{line}");
+        }
+    }
+
+    #[test]
+    fn versions_and_qos_are_what_was_typed() {
+        let versions = ["--v31", "--v3", "--v5", ""].map(|version| plan(&format!("fanin {version}")).target.version);
+        assert_eq!(versions, [ProtocolVersion::V3, ProtocolVersion::V4, ProtocolVersion::V5, ProtocolVersion::V4]);
+        for (line, qos, subscription_qos) in [
+            ("fanout", QoS::AtMostOnce, QoS::AtMostOnce),
+            ("fanout -q 2", QoS::ExactlyOnce, QoS::ExactlyOnce),
+            ("fanout -q 2 --sub-qos 1", QoS::ExactlyOnce, QoS::AtLeastOnce),
+            ("retained", QoS::AtLeastOnce, QoS::AtLeastOnce),
+        ] {
+            let messages = plan(line).messages;
+            assert_eq!((messages.qos, messages.subscription_qos), (qos, subscription_qos), "{line}");
         }
     }
 }

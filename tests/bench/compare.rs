@@ -1,0 +1,61 @@
+//! benches/compare: every broker in every scenario of every round, and a table of what that gave.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A CPU that this process may use.
+fn cpu() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    allowed.split(['-', ',']).next().unwrap().into()
+}
+
+fn compare(line: &str) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare");
+    let mut command = Command::new(script);
+    command.args(["--midge", env!("CARGO_BIN_EXE_midge"), "--broker-cpus", &cpu(), "--bench-cpus", &cpu()]);
+    command.args(["--settle", "0", "--seconds", "0.2"]).args(line.split_whitespace()).output().unwrap()
+}
+
+#[test]
+fn brokers_stand_beside_each_other_with_median_and_spread() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("runs.json");
+    let line = format!("--rounds 2 --only pairs-1,ws --rumqttd nowhere --json {}", file.display());
+    let output = compare(&line);
+    let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("rumqttd is not installed and is left out"), "{errors}");
+
+    let runs: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let runs = runs["runs"].as_array().unwrap();
+    let order: Vec<_> = runs.iter().map(|run| (&run["scenario"], &run["round"], &run["broker"])).collect();
+    let expected = ["pairs-1", "ws"].into_iter().flat_map(|scenario| {
+        let brokers = [(1, "midge"), (1, "mosquitto"), (2, "midge"), (2, "mosquitto")];
+        brokers.map(|(round, broker)| (Value::from(scenario), Value::from(round), Value::from(broker)))
+    });
+    let expected: Vec<_> = expected.collect();
+    assert!(order.iter().map(|(a, b, c)| ((*a).clone(), (*b).clone(), (*c).clone())).eq(expected), "{order:?}");
+    assert!(runs.iter().all(|run| run["result"]["status"] == "ok"), "{runs:?}");
+
+    let mut lines = table.lines();
+    let head = lines.next().unwrap();
+    assert!(head.starts_with("| | Midge 0.") && head.contains(" | mosquitto 2."), "{table}");
+    let row = lines.find(|line| line.starts_with("| messages delivered a second |")).unwrap();
+    let rate = |at: usize| runs[at]["result"]["metrics"]["delivered_per_s"].as_f64().unwrap();
+    let (low, high) = (rate(0).min(rate(2)), rate(0).max(rate(2)));
+    let spread = format!(" ±{:.0} %", 100.0 * (high - low) / (high + low));
+    let cell = row.split('|').nth(2).unwrap().trim();
+    let median: f64 = cell.strip_suffix(&spread).unwrap().replace(',', "").parse().unwrap();
+    assert!((median - (low + high) / 2.0).abs() <= median / 500.0, "{row}: {low}, {high}");
+}
+
+#[test]
+fn a_scenario_that_does_not_exist_is_refused() {
+    let output = compare("--only pairs-1,flood");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("there is no flood"), "{errors}");
+}
