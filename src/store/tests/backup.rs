@@ -68,7 +68,9 @@ fn a_backup_has_all_that_was_stored_before_it_began_whatever_is_removed_meanwhil
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let (journal, _) = Journal::open(&data, &options()).unwrap();
-    journal.append(&[session(1), session(2)], Durability::Os).unwrap();
+    for owner in [1, 2] {
+        append(&journal, session(owner));
+    }
     let (kept, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let mut removed = 0;
     std::thread::scope(|scope| {
