@@ -33,7 +33,7 @@ pub fn look(address: SocketAddr, quiet: Duration, ledger: &Ledger) {
 /// Looks at retained wills, when all that had to be published is.
 pub fn look_at_wills(address: SocketAddr, quiet: Duration, ledger: &Ledger) {
     let mut history = ledger.open();
-    let possible = Fates::of(&history).retained(&history);
+    let possible = Fates::of(&history).retained();
     let found = see(address, "w/#", quiet, &mut history, |found, _| {
         let is_owed = |testator: usize| !possible[testator].is_empty() && !possible[testator].contains(&None);
         (0..TESTATORS).any(|testator| is_owed(testator) && !found.contains_key(&(PUBLISHERS + testator, 0)))

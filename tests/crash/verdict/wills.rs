@@ -162,18 +162,16 @@ impl Fates {
     }
 
     /// What is retained for each testator may be one of these; `None` is nothing. Empty where wills are not retained.
-    pub fn retained(&self, history: &History) -> [Vec<Option<usize>>; TESTATORS] {
-        let delivered = || history.inboxes.iter().flat_map(|inbox| &inbox.delivered);
+    pub fn retained(&self) -> [Vec<Option<usize>>; TESTATORS] {
         std::array::from_fn(|testator| {
             if !Kind::of(testator).retain {
                 return Vec::new();
             }
-            let published =
-                delivered().filter(|it| it.filter == Filter::Wills && it.publisher == PUBLISHERS + testator);
-            let last = published.map(|it| it.sequence).max();
-            // One behind the last that came may be published later than anybody has looked for it.
-            let numbers = self.0[testator].iter().enumerate().skip(last.map_or(0, |last| last + 1));
-            let later = numbers.filter(|(_, fate)| **fate != Fate::Never).map(|(number, _)| Some(number));
+            let fates = &self.0[testator];
+            let last = fates.iter().rposition(|fate| matches!(fate, Fate::Owed { .. }));
+            // Of a later one even its delivery does not tell that it is stored.
+            let later = fates.iter().enumerate().skip(last.map_or(0, |last| last + 1));
+            let later = later.filter(|(_, fate)| **fate == Fate::Either).map(|(number, _)| Some(number));
             [last].into_iter().chain(later).collect()
         })
     }
