@@ -59,7 +59,7 @@ pub enum Task {
     },
     /// Until its subscriptions are as it wants them.
     Settle,
-    /// Until it has received these messages and the groups have all of theirs, or nothing has come for so long.
+    /// Until it has received these messages for itself and the groups have all of theirs, or nothing has come for so long.
     Drain {
         last: HashSet<(usize, usize)>,
         quiet: Duration,
@@ -318,7 +318,9 @@ impl Subscriber {
         }
         let Some(message) = message else { return };
         history.delivered(self.index, self.connection, message, publish.qos, told);
-        if let Task::Drain { last, .. } = task {
+        if let Task::Drain { last, .. } = task
+            && !told.is_some_and(Filter::is_shared)
+        {
             last.remove(&message);
         }
     }
