@@ -23,6 +23,10 @@ pub enum Wish {
     Never,
 }
 
+/// A subscriber that has a branch for itself and shares it as well; it tells its copies apart by their subscription
+/// identifiers. `None`: nobody does.
+const ALSO_A_MEMBER: Option<(usize, Filter)> = Some((4, Filter::Group(1)));
+
 /// Retain Handling: no retained messages at the subscription.
 const DO_NOT_SEND: u8 = 0x20;
 
@@ -49,6 +53,7 @@ impl Filter {
                 Wish::Lasting
             }
             Filter::Wills => Wish::Never,
+            Filter::Group(_) if ALSO_A_MEMBER == Some((subscriber, self)) => Wish::Lasting,
             Filter::Group(_) if subscriber < FIRST_MEMBER => Wish::Never,
             // Each group has members that stay, and with them its messages.
             Filter::Group(group) if group == 0 || subscriber.is_multiple_of(2) => Wish::Lasting,
