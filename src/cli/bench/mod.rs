@@ -3,6 +3,7 @@
 //! The work is done by `midge::bench`; here is what can be typed, and how the answer looks.
 
 mod args;
+mod plan;
 mod text;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -34,9 +35,10 @@ Examples:
   midge bench pairs --ws --port 8083
       Over WebSocket.
 
-Every message carries its publisher, its number and the time it is due: loss, duplicates, order and latency are known of each
-one. In fanout, fanin and pairs, publishers go on while fewer than --window messages are on their way, so that dropping never
-looks fast. For latencies use `latency`: there a message is due at its time, whatever the broker does.
+Every message carries its publisher, its number and the time it is due: loss, duplicates, order and
+latency are known of each one. In fanout, fanin and pairs, publishers go on while fewer than
+--window messages are on their way, so that dropping never looks fast. For latencies use `latency`:
+there a message is due at its time, whatever the broker does.
 
 The broker's CPU and memory are told when it runs on this machine under this user, or root asks.
 Topics and clients have names of their own, and what a run leaves in the broker it takes away again.
