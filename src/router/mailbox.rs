@@ -285,7 +285,7 @@ impl Mailbox {
         inner.control = None;
         inner.inquiry = None;
         inner.under_way = UnderWay { inflight, ..UnderWay::default() };
-        let shared = inner.waiting.take_shared();
+        let shared = inner.waiting.take_shared(|_| true);
         inner.drop_unkept_qos0(&self.client_id, batch);
         inner.waiting.park();
         shared
@@ -547,8 +547,11 @@ impl Mailbox {
         }
     }
 
-    pub(super) fn leave(&self, group: &Arc<Group>) {
-        self.inner.lock().groups.retain(|known| !Arc::ptr_eq(known, group));
+    /// Returns unsent copies of the group.
+    pub(super) fn leave(&self, group: &Arc<Group>) -> Vec<Delivery> {
+        let mut inner = self.inner.lock();
+        inner.groups.retain(|known| !Arc::ptr_eq(known, group));
+        inner.waiting.take_shared(|id| id == group.id())
     }
 
     pub(super) fn groups(&self) -> Vec<Arc<Group>> {

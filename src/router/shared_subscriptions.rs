@@ -99,6 +99,10 @@ impl Group {
         }
     }
 
+    pub(super) fn id(&self) -> GroupId {
+        self.id
+    }
+
     pub(super) fn key(&self) -> SubscriberId {
         self.key
     }
@@ -416,12 +420,18 @@ impl Groups {
         let name = (Box::from(share), Box::from(filter));
         let Some(group) = inner.by_name.get(&name).cloned() else { return false };
         let Some(was_last) = group.leave(mailbox) else { return false };
-        mailbox.leave(&group);
+        // Unsent: else they would be sent as copies of a group that may be gone, and of which nothing is stored then.
+        let unsent = mailbox.leave(&group);
         if was_last {
             inner.by_name.remove(&name);
             inner.by_id.remove(&group.id);
             depart(&group);
             group.drop_queue(batch);
+            mailbox.lose(DropCause::SessionEnded, unsent.len() as u64, batch);
+        } else {
+            for delivery in unsent {
+                group.take_back(delivery, batch);
+            }
         }
         true
     }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::batch::Batch;
 use super::row_list::RowList;
-use crate::message::{BrokerTime, Delivery, OwnerId, RowId};
+use crate::message::{BrokerTime, Delivery, GroupId, OwnerId, RowId};
 use crate::topic::QoS;
 
 #[derive(Default)]
@@ -288,13 +288,13 @@ impl Waiting {
         self.retain(session, batch, is_acked)
     }
 
-    /// Takes out copies of shared subscriptions.
-    pub(super) fn take_shared(&mut self) -> Vec<Delivery> {
-        if self.queue.iter().all(|delivery| delivery.group.is_none()) {
+    /// Takes out copies of shared subscriptions, those of some groups.
+    pub(super) fn take_shared(&mut self, of: impl Fn(GroupId) -> bool) -> Vec<Delivery> {
+        let is_wanted = |delivery: &Delivery| delivery.group.is_some_and(&of);
+        if !self.queue.iter().any(is_wanted) {
             return Vec::new();
         }
-        let (shared, own): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.queue).into_iter().partition(|delivery| delivery.group.is_some());
+        let (shared, own): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queue).into_iter().partition(is_wanted);
         self.queue = own.into();
         self.bytes -= shared.iter().map(|delivery| delivery.message.size() as u64).sum::<u64>();
         self.acked -= shared.iter().filter(|delivery| is_acked(delivery)).count() as u32;

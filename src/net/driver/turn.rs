@@ -82,23 +82,17 @@ impl Turn {
 
     /// Gives the store what this turn has changed. Fails when an answer promised what the store did not take.
     pub(super) fn append_changes(&mut self, keeper: &Keeper) -> Result<(), String> {
-        keeper.flush(&mut self.batch);
         let promised = std::mem::take(&mut self.promised);
-        if self.changes.is_empty() {
-            return Ok(());
-        }
-        let appended = keeper.append(&self.changes);
+        let appended = if self.changes.is_empty() { None } else { Some(keeper.append(&self.changes)) };
         self.changes.clear();
+        // After them: what a group has sent is its session's own before the group ends.
+        keeper.flush(&mut self.batch);
         match appended {
-            Ok(ticket) => {
-                if promised {
-                    self.tickets.push(ticket);
-                }
-                Ok(())
-            }
-            Err(error) if promised => Err(error.to_string()),
-            Err(_) => Ok(()),
+            Some(Ok(ticket)) if promised => self.tickets.push(ticket),
+            Some(Err(error)) if promised => return Err(error.to_string()),
+            _ => {}
         }
+        Ok(())
     }
 
     pub(super) fn finish(&mut self, shared: &Shared) {

@@ -306,3 +306,16 @@ fn a_full_queue_of_a_member_passes_the_message_on() {
     assert_eq!(roomy.read(), ["t '2' q1", "t '3' q1", "t '4' q1"]);
     assert_eq!(fixture.batch.counts.dropped_sum(), 0);
 }
+
+/// A copy that has not been sent is still its group's when the member leaves.
+#[test]
+fn who_leaves_a_group_leaves_behind_what_it_was_not_sent() {
+    let (mut fixture, mut members) = group(ShareStrategy::RoundRobin, 2);
+    fixture.give(&message("t", "1", AtLeastOnce));
+    assert!(fixture.unsubscribe(&members[0], FILTER));
+    assert_eq!((members[0].read().len(), members[1].read().len()), (0, 1));
+    fixture.give(&message("t", "2", AtLeastOnce));
+    assert!(fixture.unsubscribe(&members[1], FILTER));
+    assert_eq!(members[1].read().len(), 0, "there is no group any more");
+    assert_eq!(fixture.batch.counts.dropped[DropCause::SessionEnded as usize], 1);
+}

@@ -252,3 +252,29 @@ async fn a_client_that_leaves_while_answers_wait_is_given_them_for_a_while() {
         }
     }
 }
+
+/// Within one turn, too: a group ends after what it has sent has become its member's own.
+#[tokio::test]
+async fn a_copy_that_is_sent_in_the_turn_that_ends_its_group_is_stored_as_sent() {
+    let stored = Stored::new().await;
+    let mut member = stored.bench.connect();
+    member.connect("member", lasting()).await;
+    member.subscribe(&[("$share/g/s", at(QoS::ExactlyOnce))]).await;
+    assert_eq!(heard(&mut member).await, ["ConnAck 0x00", "SubAck 1"]);
+    let mut publisher = stored.bench.connect();
+    publisher.connect("publisher", lasting()).await;
+    let Packet::Publish(publish) = message(1, "s") else { unreachable!() };
+    publisher.send(&Packet::Publish(Publish { qos: QoS::ExactlyOnce, ..publish })).await;
+    let unsubscribe = crate::packet::Unsubscribe {
+        packet_id: id(2),
+        user_properties: Default::default(),
+        filters: crate::packet::UnsubscribeFilters::from_list(&["$share/g/s"]),
+    };
+    member.send(&Packet::Unsubscribe(unsubscribe)).await;
+    assert_eq!(heard(&mut member).await, ["Publish q2", "UnsubAck"]);
+    let recovered = stored.gate.after_kill().recovered();
+    let sessions = recovered.sessions.iter();
+    let sent: Vec<_> =
+        sessions.filter(|session| &*session.record.client_id == "member").map(|s| s.sent.len()).collect();
+    assert_eq!((sent, recovered.groups.len()), (vec![1], 0));
+}
