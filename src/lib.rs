@@ -53,7 +53,7 @@
 //! | [`telemetry`] | how the broker's state is told | all of the above but `auth` and `protocol` |
 //! | [`admin`] | what operators can ask over HTTP | `telemetry` and what it tells of |
 //! | [`broker`] | the order of start and stop | all of the above |
-//! | [`bench`] | how fast a broker is, and whether it loses anything | `net` `packet` |
+//! | [`mod@bench`] | how fast a broker is, and whether it loses anything | `net` `packet` |
 //!
 //! `protocol` and `router` do not know each other: the driver is the only joint. The test `tidy` holds the table to this.
 //!

@@ -10,7 +10,7 @@
 //!      └─────────── the window opens ───────────────┘
 //! ```
 //!
-//! Every message carries its publisher, its number and the time it is due ([`stamp`]), so that loss, duplicates, order and
+//! Every message carries its publisher, its number and the time it is due (`stamp`), so that loss, duplicates, order and
 //! latency are known of each one. Publishers send ready-made bytes; subscribers read what they need of what comes.
 //!
 //! Closed loop: publishers go on while fewer than a window of messages are on their way, so that no queue of the broker is
