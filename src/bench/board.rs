@@ -65,7 +65,7 @@ impl Sub for Counts {
 }
 
 impl Counts {
-    /// Moves while a broker does anything at all.
+    /// A number that stands still when the run does.
     pub(super) fn progress(&self) -> u64 {
         [Count::Connected, Count::Failed, Count::Subscribed, Count::Ended, Count::BytesReceived, Count::Sent]
             .iter()

@@ -320,7 +320,7 @@ impl<'a> Conductor<'a> {
         callers.into_iter().for_each(|caller| self.spawn(caller.forget()));
         self.is_tolerant = false;
         if let Err(stop) = self.until("ending sessions", |counts| counts[Count::Ended] >= all).await {
-            self.report.note(format!("sessions are left in the broker: {}", stop.detail));
+            self.report.note(format!("could not end all sessions: {}", stop.detail));
         }
     }
 

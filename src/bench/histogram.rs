@@ -64,7 +64,7 @@ impl Histogram {
         self.sum as f64 / self.count.max(1) as f64
     }
 
-    /// The value that this share of all values does not exceed, rounded up to the end of its bucket; 0 when there are none.
+    /// What this share of the values is at most: the end of the bucket that holds the last of them. 0 when there are none.
     pub fn quantile(&self, share: f64) -> u64 {
         let rank = ((share * self.count as f64).ceil() as u64).max(1);
         let mut seen = 0;

@@ -5,9 +5,10 @@
 //! receivers  ◄────────────── received, each ──────────────┘  all have reached it: the window opens
 //! ```
 //!
-//! A publisher may send while fewer than `window` messages are sent that the slowest receiver has not got. So no queue of the
-//! broker has to hold more, and a broker that drops messages comes to a halt. It opens when a batch fits into it, by all that
-//! fits, which publishers take in equal shares and in turn: each wakes the next one, and waits behind the others.
+//! The window bounds what is under way: messages that were taken, and that at least one receiver is still due. Whatever the
+//! broker keeps for a receiver is within it; and since a message that is lost never leaves it, losses close it in the end. It
+//! opens when a batch fits into it, by all that fits, which publishers take in equal shares and in turn: each wakes the next
+//! one, and waits behind the others.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

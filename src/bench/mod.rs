@@ -10,12 +10,13 @@
 //!      └─────────── the window opens ───────────────┘
 //! ```
 //!
-//! Every message carries its publisher, its number and the time it is due (`stamp`), so that loss, duplicates, order and
-//! latency are known of each one. Publishers send ready-made bytes; subscribers read what they need of what comes.
+//! A stamp in each payload says who sent it, which message of that publisher it is, and when it was to leave (`stamp`). By
+//! these, subscribers notice what is missing, repeated, late or in the wrong order. Packets are encoded once and copied; of
+//! those that come, the stamp is looked at and the rest skipped.
 //!
-//! Closed loop: publishers go on while fewer than a window of messages are on their way, so that no queue of the broker is
-//! what is measured, and dropping never looks fast. Open loop (`latency`): messages are due at a rate, and late is late
-//! whoever is to blame (no coordinated omission).
+//! Closed loop: only so many messages are under way at a time, so that what is measured is work and not a queue that grows,
+//! and a lost message stops its publishers. Open loop (`latency`): a clock decides when messages leave, and whoever makes one
+//! wait, its waiting counts (no coordinated omission).
 //!
 //! Nothing here knows our broker's inside: it speaks MQTT through sockets.
 

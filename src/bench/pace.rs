@@ -1,7 +1,7 @@
-//! The open loop: message `m` of all publishers together is due at `began + m / rate`, whatever the broker does.
+//! The open loop: a clock with so many ticks a second, each of them the turn of one publisher to send a message.
 //!
-//! Each message carries that time, however late it leaves, so that whatever holds it up counts in full. The messages go
-//! round the publishers; a clock wakes the one whose turn it is.
+//! A message is stamped with its tick, even if its publisher was held up and sends it long after: the time that it lost counts
+//! as latency, and so does that of all messages behind it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};

@@ -72,7 +72,7 @@ pub enum Scenario {
     Connect { clients: u32, rate: Option<f64>, subscribes: bool, is_lasting: bool, settle: Duration },
     /// Messages that are kept for those who subscribe later.
     Retained { count: u64, subscribers: u32, settle: Duration },
-    /// Messages for subscribers that are away.
+    /// Sessions whose clients are absent collect messages, and get them later.
     Offline { publishers: u32, subscribers: u32, count: u64, settle: Duration },
 }
 
@@ -101,7 +101,7 @@ pub enum Wildcard {
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
     pub amount: Amount,
-    /// Messages sent that the slowest subscriber has not got; `None` for the scenario's own.
+    /// Messages that may be under way to the slowest subscriber; `None` for the scenario's own.
     pub window: Option<u64>,
 }
 

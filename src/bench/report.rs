@@ -108,7 +108,12 @@ pub const METRICS: &[Metric] = &[
     metric("gen_cpu_us_per_connect", "generator CPU", "µs", "of this command, for each connection made"),
     metric("gen_cpu_s", "generator CPU", "s", ""),
     metric("gen_cpu_util", "generator CPU", "CPUs", "near 1 for each thread, the generator may be the limit"),
-    metric("other_cpu_s", "other CPU", "s", "of anything else: when it is not near 0, trust CPU for each message only"),
+    metric(
+        "other_cpu_s",
+        "other CPU",
+        "s",
+        "of other programs meanwhile: the more there is, the less rates and latencies tell",
+    ),
     metric("elapsed_s", "measured", "s", ""),
     metric("connect_s", "connecting", "s", ""),
     metric("store_s", "storing", "s", ""),
@@ -250,16 +255,13 @@ impl Report {
     }
 }
 
-/// Six digits tell all that there is to tell of a measurement, and whole numbers stay whole.
+/// A measurement has no more than six digits that mean something; whole numbers stay whole.
 fn rounded(value: f64) -> f64 {
-    if !value.is_finite() {
-        return 0.0;
+    match value {
+        value if !value.is_finite() => 0.0,
+        value if value.fract() == 0.0 || value.abs() >= 1e6 => value.round(),
+        value => format!("{value:.5e}").parse().unwrap_or(value),
     }
-    if value.fract() == 0.0 || value.abs() >= 1e6 {
-        return value.round();
-    }
-    let scale = 10f64.powi(5 - value.abs().log10().floor() as i32);
-    (value * scale).round() / scale
 }
 
 fn number(value: f64) -> Number {

@@ -77,7 +77,7 @@ fn a_message_that_was_changed_is_not_the_one_that_was_sent() {
 }
 
 #[test]
-fn a_broker_that_drops_never_looks_fast() {
+fn a_window_that_losses_have_filled_stops_the_run() {
     for line in ["fanout -s 2 -d 30", "fanout -s 2 -n 100000", "pairs -N 1 -q 1 -d 30"] {
         let run = with(Tamper::Freeze(500), &format!("{line} --window 100"));
         run.ended(3, "stalled");

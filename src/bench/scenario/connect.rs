@@ -1,4 +1,4 @@
-//! connect: the rate of connections, the memory of idle ones, and a round of pings.
+//! connect: how fast clients get in, what each costs while it does nothing, and whether all still answer.
 
 use std::time::Duration;
 

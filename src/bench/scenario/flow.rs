@@ -1,4 +1,4 @@
-//! fanout, fanin, pairs: a closed loop.
+//! The scenarios that go as fast as the broker does: fanout, fanin and pairs.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use self::latency::Latency;
 use super::conductor::Conductor;
 use super::plan::Scenario;
 
-/// Some brokers make a subscription effective a little after they have acknowledged it.
+/// A SUBACK may come before the broker has told its other threads of the subscription.
 const SETTLE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(conductor: &mut Conductor<'_>) {

@@ -1,4 +1,4 @@
-//! offline: messages for subscribers that are away, and their return.
+//! offline: sessions collect messages while their clients are absent; then the clients come back for them.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) async fn run(
     conductor.report.param("subscribers", subscribers);
     conductor.report.param("messages", count);
     conductor.report.param("inflight", conductor.plan.generator.inflight_max);
-    // Latency of a message that waited would be the time it waited.
+    // They wait on purpose: no latency.
     conductor.board.measure(0, 0);
     let topic = conductor.topic("offline");
     let topics = vec![topic.clone(); publishers as usize];

@@ -12,7 +12,7 @@ use crate::packet::QoS;
 pub(super) async fn run(conductor: &mut Conductor<'_>, count: u64, subscribers: u32, settle: Duration) {
     conductor.report.param("messages", count);
     conductor.report.param("subscribers", subscribers);
-    // Latency of a retained message would be its age.
+    // From due to read is how long they were kept: no latency.
     conductor.board.measure(0, 0);
     let topic = conductor.topic(&format!("retained/{}", "0".repeat(TOPIC_DIGITS)));
     let filter = conductor.topic("retained/+");
@@ -22,7 +22,7 @@ pub(super) async fn run(conductor: &mut Conductor<'_>, count: u64, subscribers: 
     conductor.conclude(outcome);
     load.tell_deliveries(conductor);
     if let Err(stop) = clear(conductor, count).await {
-        conductor.report.note(format!("retained messages are left in the broker: {}", stop.detail));
+        conductor.report.note(format!("could not remove the retained messages: {}", stop.detail));
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Dialer {
 }
 
 /// An address of this machine has some 28,000 ports for outgoing connections to one listener.
-const CONNECTIONS_OF_AN_ADDRESS: usize = 12_000;
+const CONNECTIONS_OF_AN_ADDRESS: usize = 20_000;
 
 impl Dialer {
     /// Tries the addresses of a host in order; the connection that shows which one answers comes along.

@@ -33,7 +33,7 @@ pub(super) enum ScenarioArgs {
     Connect(ConnectArgs),
     /// Messages that are kept for those who subscribe later: stored, then replayed
     Retained(RetainedArgs),
-    /// Messages for subscribers that are away, and their return
+    /// Messages that wait for absent subscribers until they come back
     Offline(OfflineArgs),
 }
 
@@ -77,7 +77,7 @@ pub(super) struct PairsArgs {
     /// Pairs, each on a topic of its own
     #[arg(short = 'N', long, value_name = "N", default_value_t = 10, value_parser = clients())]
     pub(super) pairs: u32,
-    /// Subscribe with a wildcard rather than to the topic
+    /// The wildcard in the subscriptions; none if not given
     #[arg(long, value_name = "KIND")]
     pub(super) wildcard: Option<WildcardArg>,
     #[command(flatten)]
@@ -113,19 +113,19 @@ pub(super) struct LatencyArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// Clients. Beyond 12,000 to 127.0.0.1, they come from 127.0.0.2 and so on
+    /// Clients. Beyond 20,000 to 127.0.0.1, they come from 127.0.0.2 and so on
     #[arg(short, long, value_name = "N", default_value_t = 1000, value_parser = clients())]
     pub(super) clients: u32,
     /// Connections begun a second; as many as go if not given
     #[arg(short, long, value_name = "RATE", value_parser = rate)]
     pub(super) rate: Option<f64>,
-    /// Each client subscribes to a topic of its own
+    /// Every client has a subscription, too
     #[arg(long)]
     pub(super) subscribe: bool,
     /// Sessions that outlive their connections (an hour in MQTT 5); they are ended after the run
     #[arg(long)]
     pub(super) lasting: bool,
-    /// Seconds before memory is looked at
+    /// Seconds that clients stay before their memory is measured
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub(super) settle: Duration,
     #[command(flatten)]
@@ -158,10 +158,10 @@ pub(super) struct OfflineArgs {
     /// Publishers
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clients())]
     pub(super) publishers: u32,
-    /// Subscribers that are away
+    /// Subscribers that are absent
     #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = clients())]
     pub(super) subscribers: u32,
-    /// Messages; each subscriber is due all of them
+    /// Messages; all of them wait for every subscriber
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=MESSAGES_MAX))]
     pub(super) messages: u64,
     /// Seconds between the last message and the return
@@ -188,7 +188,7 @@ pub(super) enum WildcardArg {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct FlowArgs {
-    /// Send so many messages, of all publishers together, instead of sending for --duration
+    /// Messages of all publishers together, after which the run is over; without it, --duration says when
     #[arg(short = 'n', long, value_name = "N", conflicts_with_all = ["duration", "warmup"], value_parser = value_parser!(u64).range(1..=MESSAGES_MAX))]
     pub(super) messages: Option<u64>,
     /// Seconds that are measured
@@ -309,7 +309,7 @@ pub(super) struct GeneratorArgs {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(super) struct OutputArgs {
-    /// One JSON object instead of the table
+    /// Print JSON, and no table
     #[arg(long)]
     pub(super) json: bool,
     /// No progress line on standard error

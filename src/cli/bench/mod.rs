@@ -29,16 +29,16 @@ Examples:
       How fast 10,000 clients get in, and the memory that they take.
   midge bench retained -n 100000
   midge bench offline -n 10000 -s 10
-      Messages that wait: for those who subscribe later, for those who are away.
+      Messages that wait: for those who subscribe later, for those who come back.
   midge bench pairs -n 100000 --tls --ca certs/ca.pem --host localhost --json
       A fixed number of messages, over TLS, and the answer for a program.
   midge bench pairs --ws --port 8083
       Over WebSocket.
 
-Every message carries its publisher, its number and the time it is due: loss, duplicates, order and
-latency are known of each one. In fanout, fanin and pairs, publishers go on while fewer than
---window messages are on their way, so that dropping never looks fast. For latencies use `latency`:
-there a message is due at its time, whatever the broker does.
+Each payload says who sent it, which message it is and when it was to leave, and every one of them is
+checked. fanout, fanin and pairs keep at most --window messages under way: a broker that loses some
+stops them, rather than seem fast. What their latencies tell is how long that queue is; `latency` is
+for the others: there the clock says when messages leave, and every delay counts.
 
 The broker's CPU and memory are told when it runs on this machine under this user, or root asks.
 Topics and clients have names of their own, and what a run leaves in the broker it takes away again.
@@ -48,8 +48,8 @@ Exit codes:
   1  it could not be measured: no connection, a refusal, something that the broker cannot do
   2  the command line was not understood
   3  nothing moved for --stall seconds, or --max-time was over
-  4  messages were lost, or came twice at QoS 0 or 2
-  5  the broker closed connections, or its process ended";
+  4  messages were lost; or, where QoS 0 or 2 rules that out, came twice
+  5  the broker ended connections, or itself";
 
 /// Measure a broker: rates, latencies, CPU and memory, loss
 #[derive(Debug, Args)]

@@ -61,13 +61,8 @@ fn number(value: f64) -> String {
     };
     let text = format!("{:.digits$}", value.abs());
     let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
+    let groups: Vec<_> = whole.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    let grouped = groups.join(",");
     let sign = if value < 0.0 { "-" } else { "" };
     format!("{sign}{grouped}{fraction}")
 }
