@@ -28,9 +28,9 @@ pub struct Durabilities {
 }
 
 impl Durabilities {
-    pub fn of(&self, topic: &str) -> Durability {
-        let rule = self.rules.iter().find(|(filter, _)| filter_matches(filter, topic));
-        rule.map_or(self.default, |(_, durability)| *durability)
+    pub fn of(&self, message: &Message) -> Durability {
+        let matching = |(filter, _): &&(Box<str>, _)| filter_matches(filter, message.topic());
+        self.rules.iter().find(matching).map_or(self.default, |(_, durability)| *durability)
     }
 }
 
@@ -120,15 +120,7 @@ impl Keeper {
         deliveries: &mut [Delivery],
     ) -> Result<(), Busy> {
         let stored: Vec<_> = deliveries.iter_mut().filter(|delivery| self.stores(delivery)).collect();
-        let messages = stored.iter().map(|Delivery { message, qos, subscription_ids, .. }| {
-            let copy = StoredCopy { owner, qos: *qos, retain: true, subscription_ids: subscription_ids.clone() };
-            Change::Message(Box::new(StoredMessage {
-                message: message.clone(),
-                copies: vec![copy],
-                retained: false,
-                received: None,
-            }))
-        });
+        let messages = stored.iter().map(|delivery| own_copy(owner, delivery));
         let filter = replay.filter.clone();
         let progress = match end {
             PageEnd::ResumeAfter(topic) => Change::PutReplay { owner, filter, after: topic.as_str().into() },
@@ -150,12 +142,7 @@ impl Keeper {
     /// end. What the store does not take stays the group's.
     pub(super) fn append_claim(&self, owner: OwnerId, deliveries: &mut [&mut Delivery]) -> Option<Ticket> {
         let (store, group) = (self.store.as_ref()?, deliveries.first()?.group?);
-        let messages = deliveries.iter().map(|Delivery { message, qos, retain, subscription_ids, .. }| {
-            let subscription_ids = subscription_ids.clone();
-            let copies = vec![StoredCopy { owner, qos: *qos, retain: *retain, subscription_ids }];
-            let (message, retained, received) = (message.clone(), false, None);
-            Change::Message(Box::new(StoredMessage { message, copies, retained, received }))
-        });
+        let messages = deliveries.iter().map(|delivery| own_copy(owner, delivery));
         let done = deliveries.iter().map(|delivery| Change::Done { owner: group.into(), row: delivery.row });
         let changes: Vec<_> = messages.chain(done).collect();
         let Appended { first, ticket } = store.append(&changes, self.sessions).ok()?;
@@ -166,7 +153,7 @@ impl Keeper {
     }
 
     fn stores(&self, delivery: &Delivery) -> bool {
-        let durability = self.durabilities.of(delivery.message.topic());
+        let durability = self.durabilities.of(&delivery.message);
         delivery.qos != QoS::AtMostOnce && !delivery.message.is_brokers_own() && durability != Durability::Memory
     }
 
@@ -184,11 +171,7 @@ impl Keeper {
 
     /// For one publish: what the router asks to have stored before it hands out copies.
     pub(super) fn publish(&self, message: &Message, received: Option<(OwnerId, u16)>) -> Publish<'_> {
-        let durability = match self.store {
-            Some(_) if self.durabilities.rules.is_empty() => self.durabilities.default,
-            Some(_) => self.durabilities.of(message.topic()),
-            None => Durability::Memory,
-        };
+        let durability = self.store.as_ref().map_or(Durability::Memory, |_| self.durabilities.of(message));
         Publish { keeper: self, durability, received, received_with: None, tickets: Tickets::new() }
     }
 
@@ -344,6 +327,13 @@ impl crate::router::Keep for Publish<'_> {
         self.tickets.push(ticket);
         Ok(())
     }
+}
+
+/// A message that is stored for one session alone.
+fn own_copy(owner: OwnerId, delivery: &Delivery) -> Change {
+    let Delivery { message, qos, retain, subscription_ids, .. } = delivery;
+    let copies = vec![StoredCopy { owner, qos: *qos, retain: *retain, subscription_ids: subscription_ids.clone() }];
+    Change::Message(Box::new(StoredMessage { message: message.clone(), copies, retained: false, received: None }))
 }
 
 /// A copy that was read back, on its way to its session.

@@ -6,7 +6,6 @@ pub mod clock;
 pub mod context;
 mod driver;
 mod expiry;
-pub use driver::gather::thread_parks;
 pub mod handshake;
 pub mod keeper;
 pub mod listener;
@@ -19,3 +18,5 @@ pub mod tls;
 pub(crate) mod unix;
 pub mod websocket;
 mod wills;
+
+pub use driver::gather::thread_parks;

@@ -188,12 +188,12 @@ impl Session {
         }
     }
 
-    /// QoS 1 and 2 messages sent and not completely acknowledged.
     /// QoS 1 copies in flight that a shared group would get back.
     pub fn shared_in_flight(&mut self, group: GroupId) -> impl Iterator<Item = &mut Delivery> {
         self.outbound.shared(group)
     }
 
+    /// QoS 1 and 2 messages sent and not completely acknowledged.
     pub fn inflight(&self) -> u32 {
         self.outbound.open()
     }

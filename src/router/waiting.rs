@@ -36,6 +36,13 @@ struct Asleep {
     expiry: Expiry,
 }
 
+impl Asleep {
+    fn push(&mut self, row: RowId, size: u64, expires_at: BrokerTime) {
+        self.expiry.note(expires_at);
+        self.disk.push_back(row, size);
+    }
+}
+
 /// A write costs as much as some tens of small messages.
 const GATHER_BELOW: usize = 16;
 const GATHER_BYTES_BELOW: u64 = 16 * 1024;
@@ -131,9 +138,7 @@ impl Waiting {
 
     /// A copy that waits on disk.
     pub(super) fn restore(&mut self, row: RowId, size: u64, expires_at: BrokerTime) {
-        let asleep = self.asleep.get_or_insert_default();
-        asleep.expiry.note(expires_at);
-        asleep.disk.push_back(row, size);
+        self.asleep.get_or_insert_default().push(row, size, expires_at);
     }
 
     /// Nobody is there to take anything: what is stored leaves the memory.
@@ -148,8 +153,7 @@ impl Waiting {
             if delivery.row.is_stored() && delivery.group.is_none() {
                 let size = delivery.message.size() as u64;
                 self.bytes -= size;
-                now.expiry.note(delivery.message.expires_at());
-                now.disk.push_back(delivery.row, size);
+                now.push(delivery.row, size, delivery.message.expires_at());
             } else {
                 now.behind.push_back(delivery);
             }

@@ -311,13 +311,14 @@ impl Driver {
     /// itself: the group may go with its last member.
     fn claim_shared(&mut self, filter: &str, turn: &mut Turn) {
         let Stage::Attached(attached) = &self.stage else { return };
+        if !attached.mailbox.is_stored() {
+            return;
+        }
         let group = ParsedFilter::parse(filter).ok().and_then(|parsed| self.place.shared.router.group_of(parsed));
         let (Some(group), Some(session)) = (group, self.connection.session_mut()) else { return };
-        if attached.mailbox.is_stored() {
-            let mut sent: Vec<_> = session.shared_in_flight(group).filter(|sent| sent.row.is_stored()).collect();
-            let claimed = self.place.shared.keeper.append_claim(attached.mailbox.owner(), &mut sent);
-            turn.tickets.extend(claimed);
-        }
+        let mut sent: Vec<_> = session.shared_in_flight(group).filter(|sent| sent.row.is_stored()).collect();
+        let claimed = self.place.shared.keeper.append_claim(attached.mailbox.owner(), &mut sent);
+        turn.tickets.extend(claimed);
     }
 
     pub(super) fn owner(&self) -> OwnerId {

@@ -21,6 +21,13 @@ async fn writer(midge: &Midge) -> Client {
     midge.join(lasting("writer")).await
 }
 
+/// The writer is back, and its message is acknowledged.
+async fn say_again(midge: &Midge, qos: QoS) {
+    let mut writer = back(midge, "writer").await;
+    writer.publish(Publish { qos, ..again("x") }).await;
+    writer.expect(if qos == QoS::ExactlyOnce { "PUBREC #1 0x00" } else { "PUBACK #1 0x00" }).await;
+}
+
 /// What the reader gets in all.
 async fn assert_reader_gets(midge: &Midge, expected: &[&str]) {
     let mut reader = back(midge, "reader").await;
@@ -57,9 +64,7 @@ async fn a_message_whose_pubrec_had_not_left_before_the_power_went_is_taken_once
     midge.gate.until_waiting(1).await;
     writer.ping().await;
     for midge in [midge.kill().await, midge.lose_power().await] {
-        let mut writer = back(&midge, "writer").await;
-        writer.publish(again("x")).await;
-        writer.expect("PUBREC #1 0x00").await;
+        say_again(&midge, QoS::ExactlyOnce).await;
         assert_reader_gets(&midge, &["x"]).await;
     }
 }
@@ -141,11 +146,8 @@ async fn a_message_that_is_lost_after_its_connection_is_new_when_it_is_sent_agai
         midge.gate.until_waiting(if let End::Takeover = end { 3 } else { 2 }).await;
         midge.gate.lose();
         midge.gate.open();
-        let mut writer = back(&midge, "writer").await;
-        writer.publish(again("x")).await;
-        writer.expect("PUBREC #1 0x00").await;
-        let midge = midge.lose_power().await;
-        assert_reader_gets(&midge, &["x"]).await;
+        say_again(&midge, QoS::ExactlyOnce).await;
+        assert_reader_gets(&midge.lose_power().await, &["x"]).await;
     }
 }
 
@@ -169,11 +171,8 @@ async fn a_message_that_is_lost_while_the_next_connection_says_it_again_is_not_a
     midge.gate.open();
     writer.expect("CONNACK 0x97").await;
     writer.expect_closed().await;
-    let mut writer = back(&midge, "writer").await;
-    writer.publish(again("x")).await;
-    writer.expect("PUBREC #1 0x00").await;
-    let midge = midge.lose_power().await;
-    assert_reader_gets(&midge, &["x"]).await;
+    say_again(&midge, QoS::ExactlyOnce).await;
+    assert_reader_gets(&midge.lose_power().await, &["x"]).await;
 }
 
 // [MQTT-4.6.0-2]
@@ -192,11 +191,8 @@ async fn what_is_lost_is_not_acknowledged_with_what_came_behind_it() {
         midge.gate.open();
         writer.expect("DISCONNECT 0x97").await;
         writer.expect_closed().await;
-        let mut writer = back(&midge, "writer").await;
-        writer.publish(Publish { qos, ..again("x") }).await;
-        assert!(writer.next().await.to_string().ends_with("#1 0x00"));
-        let midge = midge.lose_power().await;
-        assert_reader_gets(&midge, &["x"]).await;
+        say_again(&midge, qos).await;
+        assert_reader_gets(&midge.lose_power().await, &["x"]).await;
     }
 }
 

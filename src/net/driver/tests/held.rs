@@ -58,27 +58,18 @@ async fn publish(client: &mut Peers, packet_id: u16, topic: &str) {
 /// What the client has heard by now: packets with their packet id or reason code.
 async fn heard(client: &mut Peers) -> Vec<String> {
     client.turn().await;
-    let bytes = client.receive(1 << 21).await;
-    let decoder = Decoder {
-        version: ProtocolVersion::V5,
-        sender: Sender::Server,
-        maximum_packet_size: u32::MAX,
-        connected: true,
-    };
-    let (mut rest, mut heard) = (&bytes[..], Vec::new());
-    while let Ok(Decoded::Packet { packet, len }) = decoder.decode(rest) {
+    let tell = |packet: Packet<'_>| {
         let kind = packet.packet_type();
-        heard.push(match packet {
+        match packet {
             Packet::ConnAck(connack) => format!("{kind:?} 0x{:02X}", connack.reason_code as u8),
             Packet::Disconnect(disconnect) => format!("{kind:?} 0x{:02X}", disconnect.reason_code as u8),
             Packet::PubAck(ack) | Packet::PubComp(ack) => format!("{kind:?} {}", ack.packet_id),
             Packet::SubAck(suback) => format!("{kind:?} {}", suback.packet_id),
             Packet::Publish(publish) => format!("{kind:?} q{}", publish.qos as u8),
             _ => format!("{kind:?}"),
-        });
-        rest = &rest[len..];
-    }
-    heard
+        }
+    };
+    client.each_packet(tell).await
 }
 
 const NOTHING: [&str; 0] = [];

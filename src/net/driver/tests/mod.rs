@@ -175,20 +175,28 @@ impl Peers {
 
     /// The types of the packets that have come so far, and their packet ids if they are PUBLISH of QoS 1.
     async fn packets(&mut self) -> Vec<(PacketType, Option<u16>)> {
-        let bytes = self.receive(1 << 20).await;
+        let tell = |packet: Packet<'_>| {
+            let id = if let Packet::Publish(publish) = &packet { publish.packet_id } else { None };
+            (packet.packet_type(), id.map(NonZeroU16::get))
+        };
+        self.each_packet(tell).await
+    }
+
+    /// What there is to tell of each packet that has come so far.
+    async fn each_packet<T>(&mut self, tell: impl Fn(Packet<'_>) -> T) -> Vec<T> {
+        let bytes = self.receive(1 << 21).await;
         let decoder = Decoder {
             version: ProtocolVersion::V5,
             sender: Sender::Server,
             maximum_packet_size: u32::MAX,
             connected: true,
         };
-        let (mut rest, mut packets) = (&bytes[..], Vec::new());
+        let (mut rest, mut told) = (&bytes[..], Vec::new());
         while let Ok(Decoded::Packet { packet, len }) = decoder.decode(rest) {
-            let id = if let Packet::Publish(publish) = &packet { publish.packet_id } else { None };
-            packets.push((packet.packet_type(), id.map(NonZeroU16::get)));
+            told.push(tell(packet));
             rest = &rest[len..];
         }
-        packets
+        told
     }
 
     /// The client closes, and the driver sees it.
