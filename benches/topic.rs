@@ -136,6 +136,10 @@ impl Retained for Message {
     fn topic(&self) -> &str {
         &self.topic
     }
+
+    fn topic_bytes(&self) -> &[u8] {
+        self.topic.as_bytes()
+    }
 }
 
 fn retained() -> RetainedTree<Message> {

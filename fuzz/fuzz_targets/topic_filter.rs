@@ -15,6 +15,10 @@ impl Retained for Topic<'_> {
     fn topic(&self) -> &str {
         self.0
     }
+
+    fn topic_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 fuzz_target!(|texts: (&str, &str, &str)| {

@@ -184,11 +184,11 @@ impl Router {
         }
         let update = self.retained.begin(message.topic());
         // The limit is for what clients keep here.
-        if !message.is_brokers_own() && !self.retained.has_room(message) {
+        if !message.is_brokers_own() && !self.retained.has_room(message, &update) {
             return refuse(Refused::RetainedFull, batch);
         }
         // Whoever is told that it is gone is not to find it again after a crash.
-        let removed = self.retained.row(message.topic()).filter(|row| message.payload().is_empty() && row.is_stored());
+        let removed = update.former_row().filter(|_| message.payload().is_empty());
         if let Some(row) = removed
             && let Err(why) = keep.unretain(message.topic(), row)
         {

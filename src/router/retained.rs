@@ -33,6 +33,10 @@ impl Retained for Kept {
     fn topic(&self) -> &str {
         self.message.topic()
     }
+
+    fn topic_bytes(&self) -> &[u8] {
+        self.message.topic_bytes()
+    }
 }
 
 pub(super) struct RetainedMessages {
@@ -54,8 +58,22 @@ const TOPIC_LOCKS: usize = 64;
 /// An update that is under way: nobody else updates its topic, and no subscription begins.
 pub(super) struct Update<'a> {
     version: u64,
+    former: Option<Former>,
     _topic: MutexGuard<'a, ()>,
     _updates: RwLockReadGuard<'a, ()>,
+}
+
+/// What the topic had before; it may have expired meanwhile.
+struct Former {
+    size: u64,
+    row: RowId,
+}
+
+impl Update<'_> {
+    /// Where the former message of the topic is stored, if it is.
+    pub(super) fn former_row(&self) -> Option<RowId> {
+        self.former.as_ref().map(|former| former.row).filter(|row| row.is_stored())
+    }
 }
 
 #[derive(Default)]
@@ -84,8 +102,10 @@ impl RetainedMessages {
     pub(super) fn begin(&self, topic: &str) -> Update<'_> {
         let updates = self.updates.read();
         let index = self.topic_hash.hash_one(topic) as usize % TOPIC_LOCKS;
-        let topic = self.topics[index].lock();
-        Update { version: self.versions.fetch_add(1, SeqCst), _topic: topic, _updates: updates }
+        let alone = self.topics[index].lock();
+        let former = |kept: &Kept| Former { size: kept.message.size() as u64, row: kept.row };
+        let former = self.inner.read().tree.get(topic).map(former);
+        Update { version: self.versions.fetch_add(1, SeqCst), former, _topic: alone, _updates: updates }
     }
 
     /// Makes a subscription while no update is under way: updates from the returned version on reach it live.
@@ -95,14 +115,12 @@ impl RetainedMessages {
     }
 
     /// Updates at the same moment may pass the limits by one message each.
-    pub(super) fn has_room(&self, message: &Message) -> bool {
+    pub(super) fn has_room(&self, message: &Message, update: &Update<'_>) -> bool {
         let inner = self.inner.read();
         let (own, own_bytes) = inner.own;
         let (messages, bytes) = (inner.tree.len() as u64 - own, inner.bytes - own_bytes);
-        let (others, other_bytes) = match inner.tree.get(message.topic()) {
-            Some(kept) => (messages - 1, bytes - kept.message.size() as u64),
-            None => (messages, bytes),
-        };
+        let (goes, bytes_go) = update.former.as_ref().map_or((0, 0), |former| (1, former.size));
+        let (others, other_bytes) = (messages.saturating_sub(goes), bytes.saturating_sub(bytes_go));
         message.payload().is_empty()
             || (others < self.limits.messages_max && other_bytes + message.size() as u64 <= self.limits.bytes_max)
     }
@@ -110,30 +128,17 @@ impl RetainedMessages {
     /// Replaces what the topic had ([MQTT-3.3.1-5]), whose row it returns; an empty payload removes it ([MQTT-3.3.1-6],
     /// [MQTT-3.3.1-7]). `row`: where the message is stored.
     pub(super) fn set(&self, message: &Message, row: RowId, update: &Update<'_>) -> RowId {
-        let version = update.version;
         let mut inner = self.inner.write();
-        let replaced = inner.remove(message.topic()).unwrap_or_default();
-        if message.payload().is_empty() {
-            return replaced;
-        }
-        inner.bytes += message.size() as u64;
-        if message.is_brokers_own() {
-            inner.own = (inner.own.0 + 1, inner.own.1 + message.size() as u64);
-        }
-        if message.expires_at() != BrokerTime::NEVER {
-            inner.expiring.insert((message.expires_at(), version), message.clone());
-        }
-        inner.tree.insert(Kept { message: message.clone(), version, row });
-        replaced
+        let replaced = if message.payload().is_empty() {
+            inner.remove(message.topic())
+        } else {
+            inner.insert(Kept { message: message.clone(), version: update.version, row })
+        };
+        replaced.unwrap_or_default()
     }
 
     pub(super) fn get(&self, topic: &str) -> Option<Message> {
         self.inner.read().tree.get(topic).map(|kept| kept.message.clone())
-    }
-
-    /// Where the message of a topic is stored, if there is one.
-    pub(super) fn row(&self, topic: &str) -> Option<RowId> {
-        self.inner.read().tree.get(topic).map(|kept| kept.row)
     }
 
     /// The message of a topic is stored elsewhere now.
@@ -198,13 +203,34 @@ impl RetainedMessages {
 }
 
 impl Inner {
+    /// The row of what it replaces.
+    fn insert(&mut self, kept: Kept) -> Option<RowId> {
+        let Kept { message, version, .. } = &kept;
+        self.bytes += message.size() as u64;
+        if message.is_brokers_own() {
+            self.own = (self.own.0 + 1, self.own.1 + message.size() as u64);
+        }
+        if message.expires_at() != BrokerTime::NEVER {
+            self.expiring.insert((message.expires_at(), *version), message.clone());
+        }
+        let replaced = self.tree.insert(kept)?;
+        Some(self.forget(&replaced))
+    }
+
     fn remove(&mut self, topic: &str) -> Option<RowId> {
-        let kept = self.tree.remove(topic)?;
+        let removed = self.tree.remove(topic)?;
+        Some(self.forget(&removed))
+    }
+
+    /// The row of what is no longer in the tree.
+    fn forget(&mut self, kept: &Kept) -> RowId {
         self.bytes -= kept.message.size() as u64;
         if kept.message.is_brokers_own() {
             self.own = (self.own.0 - 1, self.own.1 - kept.message.size() as u64);
         }
-        self.expiring.remove(&(kept.message.expires_at(), kept.version));
-        Some(kept.row)
+        if kept.message.expires_at() != BrokerTime::NEVER {
+            self.expiring.remove(&(kept.message.expires_at(), kept.version));
+        }
+        kept.row
     }
 }

@@ -26,6 +26,9 @@ const AFTER_DOLLAR: char = '%';
 /// What can be kept in a [`RetainedTree`]. The topic of a value must never change.
 pub trait Retained {
     fn topic(&self) -> &str;
+
+    /// Looked at much more often than the text is.
+    fn topic_bytes(&self) -> &[u8];
 }
 
 /// Retained messages in the order of the bytes of their topics.
@@ -45,15 +48,15 @@ pub enum PageEnd {
 /// A value that is ordered and found by its topic, so that the topic is stored once.
 struct ByTopic<V>(V);
 
-impl<V: Retained> Borrow<str> for ByTopic<V> {
-    fn borrow(&self) -> &str {
-        self.0.topic()
+impl<V: Retained> Borrow<[u8]> for ByTopic<V> {
+    fn borrow(&self) -> &[u8] {
+        self.0.topic_bytes()
     }
 }
 
 impl<V: Retained> PartialEq for ByTopic<V> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.topic() == other.0.topic()
+        self.0.topic_bytes() == other.0.topic_bytes()
     }
 }
 
@@ -67,7 +70,7 @@ impl<V: Retained> PartialOrd for ByTopic<V> {
 
 impl<V: Retained> Ord for ByTopic<V> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.topic().cmp(other.0.topic())
+        self.0.topic_bytes().cmp(other.0.topic_bytes())
     }
 }
 
@@ -96,11 +99,11 @@ impl<V: Retained> RetainedTree<V> {
     }
 
     pub fn get(&self, topic: &str) -> Option<&V> {
-        self.values.get(topic).map(|value| &value.0)
+        self.values.get(topic.as_bytes()).map(|value| &value.0)
     }
 
     pub fn remove(&mut self, topic: &str) -> Option<V> {
-        self.values.take(topic).map(|value| value.0)
+        self.values.take(topic.as_bytes()).map(|value| value.0)
     }
 
     /// All values in topic order.
@@ -137,7 +140,7 @@ impl<V: Retained> RetainedTree<V> {
                 Verdict::Seek => values = self.values_from(Bound::Included(&target)),
                 Verdict::Done => return PageEnd::Done,
             }
-            work = work.saturating_sub(1 + value.topic().len() / LONG_TOPIC);
+            work = work.saturating_sub(1 + value.topic_bytes().len() / LONG_TOPIC);
             if matches == limit || work == 0 {
                 return PageEnd::ResumeAfter(value.topic().to_owned());
             }
@@ -145,7 +148,7 @@ impl<V: Retained> RetainedTree<V> {
     }
 
     fn values_from<'a>(&'a self, start: Bound<&str>) -> impl Iterator<Item = &'a V> + use<'a, V> {
-        self.values.range::<str, _>((start, Bound::Unbounded)).map(|value| &value.0)
+        self.values.range::<[u8], _>((start.map(str::as_bytes), Bound::Unbounded)).map(|value| &value.0)
     }
 }
 
@@ -248,6 +251,10 @@ mod tests {
     impl Retained for Message {
         fn topic(&self) -> &str {
             &self.topic
+        }
+
+        fn topic_bytes(&self) -> &[u8] {
+            self.topic.as_bytes()
         }
     }
 
