@@ -113,8 +113,10 @@ enum Progress {
     None,
 }
 
-/// Turns of one poll before other tasks get theirs.
+/// Turns of one poll before other tasks get theirs, ...
 const TURNS_MAX: u32 = 8;
+/// ... or fewer, when they have moved so much: a client at full speed does not hold up the others for long.
+const POLL_BYTES_MAX: u64 = 256 * 1024;
 /// Without a session nobody can signal this task: it looks for the broker's end itself.
 const STOP_CHECK: Duration = Duration::from_millis(500);
 
@@ -139,10 +141,13 @@ impl Driver {
     }
 
     fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+        let mut moved = 0;
         for _ in 0..TURNS_MAX {
             turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);
-            let others_wait = turn.batch.counts.matched >= TURN_COPIES_MAX;
+            let counts = &turn.batch.counts;
+            moved += counts.bytes_received + counts.bytes_sent;
+            let others_wait = counts.matched >= TURN_COPIES_MAX || moved >= POLL_BYTES_MAX;
             turn.finish(&self.place.shared);
             match progress {
                 _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
