@@ -42,7 +42,7 @@ fn main() {
         sleeping(&directory.path().join("sleeping"), count);
     }
     if asked("sessions") {
-        many_sessions(&directory.path().join("sessions"));
+        many_sessions(&directory.path().join("sessions"), count);
     }
     for load in [Load::None, Load::Through, Load::Growing].into_iter().filter(|_| asked("space")) {
         partly_drained(&directory.path().join("space"), count, load);
@@ -244,8 +244,32 @@ fn drain(store: &Journal) {
     say("… CPU a message", format!("{:.2} µs", (cpu() - used).as_secs_f64() * 1e6 / count as f64));
 }
 
-/// A start with 100,000 sessions and a million messages, after a clean end and after none.
-fn many_sessions(directory: &Path) {
+/// How long it takes until messages are safe while checkpoints are made.
+fn waits(store: &Journal) {
+    let (start, mut waits) = (Instant::now(), Vec::new());
+    for number in 0.. {
+        if start.elapsed() > Duration::from_secs(20) {
+            break;
+        }
+        let since = Instant::now();
+        let owner = 1 + number % 100_000;
+        let batch: Vec<_> = (0..20).map(|at| message(owner, at, LARGE)).collect();
+        let (first, ticket) = append(store, &batch, Durability::Fsync);
+        wait(store, ticket);
+        waits.push(since.elapsed());
+        let done: Vec<_> =
+            (first.0..first.0 + 20).map(|row| Change::Done { owner: OwnerId(owner), row: RowId(row) }).collect();
+        append(store, &done, Durability::Os);
+    }
+    waits.sort_unstable();
+    let at = |part: usize| waits[(waits.len() - 1) * part / 1000].as_secs_f64() * 1e3;
+    say("… 20 messages of 2 KB are safe after, median", format!("{:.1} ms", at(500)));
+    say("… of a thousand, all but one after", format!("{:.1} ms", at(999)));
+    say("… the longest", format!("{:.1} ms", at(1000)));
+}
+
+/// A start with 100,000 sessions and their messages after a clean end.
+fn many_sessions(directory: &Path, count: u64) {
     let (store, _) = Journal::open(directory, &JournalOptions::default()).expect("a store");
     let before = rss_bytes();
     for first in (1..=100_000).step_by(100) {
@@ -256,15 +280,16 @@ fn many_sessions(directory: &Path) {
         }
         append(&store, &batch, Durability::Os);
     }
-    for number in 0..50_000 {
+    for number in 0..count / 20 {
         let batch: Vec<_> = (0..20).map(|at| message(1 + (number * 20 + at) % 100_000, number, 100)).collect();
         append(&store, &batch, Durability::Os);
     }
     wait(&store, append(&store, &[Change::Time(BrokerTime::from_millis(1))], Durability::Os).1);
     say(
-        "memory of 100,000 sessions, each 1 filter and 10 messages",
+        &format!("memory of 100,000 sessions, each 1 filter and {} messages", count / 100_000),
         format!("{} MB", (rss_bytes().saturating_sub(before)) >> 20),
     );
+    waits(&store);
     store.close();
     drop(store);
     let start = Instant::now();

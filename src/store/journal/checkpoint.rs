@@ -11,11 +11,15 @@
 use std::io;
 use std::num::NonZeroU32;
 
+use triomphe::Arc;
+
 use super::codec::{Malformed, Reader, put_bytes, put_number, put_numbers, put_str, put_time};
 use super::disk::Disk;
-use super::files::{CHECKPOINT_MAGIC, TEMPORARY, VERSION, VERSION_MIN, checkpoint_name};
+use super::files::{
+    CHECKPOINT_MAGIC, FileKind, TEMPORARY, VERSION, VERSION_MIN, checkpoint_name, kind_of, segment_name,
+};
 use super::frame::Position;
-use super::index::{Index, Owner, Sent, Subscription};
+use super::index::{Index, Owner, Picture, Sent, Subscription};
 use super::queue::{Chunk, PageMeta, Ref, put_refs, read_refs};
 use crate::store::{OwnerId, RowId};
 
@@ -40,7 +44,7 @@ const OWNER: u8 = 2;
 const RETAINED: u8 = 3;
 
 /// The whole file.
-pub(super) fn encode(facts: &Facts, index: &Index) -> Vec<u8> {
+fn encode(facts: &Facts, index: Picture) -> Vec<u8> {
     let mut file = Blocks::new(facts);
     file.buf.push(FACTS);
     put_number(&mut file.buf, facts.seed);
@@ -48,17 +52,18 @@ pub(super) fn encode(facts: &Facts, index: &Index) -> Vec<u8> {
     put_numbers(&mut file.buf, [index.next_record, index.next_owner]);
     put_time(&mut file.buf, index.time);
     put_numbers(&mut file.buf, [index.owners.len() as u64, index.retained.len() as u64]);
-    for (owner, state) in &index.owners {
+    // What was written need not be copied any longer when it changes.
+    index.owners.for_each(|owner, state| {
         file.buf.push(OWNER);
         put_owner(&mut file.buf, *owner, state);
         file.end_if_full();
-    }
-    for (topic, found) in &index.retained {
+    });
+    index.retained.for_each(|topic, found| {
         file.buf.push(RETAINED);
         put_str(&mut file.buf, topic);
         put_refs(&mut file.buf, std::iter::once(found));
         file.end_if_full();
-    }
+    });
     file.finish()
 }
 
@@ -223,8 +228,6 @@ impl Loading {
         (self.index.next_record, self.index.next_owner) = (reader.number()?, reader.number()?);
         self.index.time = reader.time()?;
         (self.owners, self.retained) = (reader.size()?, reader.size()?);
-        self.index.owners.reserve(self.owners.min(1 << 20));
-        self.index.retained.reserve(self.retained.min(1 << 20));
         Ok(())
     }
 
@@ -255,7 +258,7 @@ impl Loading {
         }
         self.index.rows += state.queue.rows() + state.sent.len() as u64;
         self.index.sessions += u64::from(state.session.is_some());
-        self.index.owners.insert(owner, Box::new(state));
+        self.index.owners.insert(owner, Arc::new(state));
         Ok(())
     }
 
@@ -288,9 +291,10 @@ impl Loading {
     }
 }
 
-/// Writes a checkpoint; it is the newest once this has returned.
-pub(super) fn write(disk: &dyn Disk, number: u64, bytes: &[u8]) -> io::Result<()> {
-    let name = checkpoint_name(number);
+/// Writes a checkpoint; it is the newest once this has returned. How long it is.
+pub(super) fn write(disk: &dyn Disk, facts: &Facts, index: Picture) -> io::Result<u64> {
+    let bytes = encode(facts, index);
+    let name = checkpoint_name(facts.number);
     let temporary = format!("{name}{TEMPORARY}");
     let written = (|| {
         disk.create(&temporary)?;
@@ -306,7 +310,37 @@ pub(super) fn write(disk: &dyn Disk, number: u64, bytes: &[u8]) -> io::Result<()
         return Err(error);
     }
     disk.rename(&temporary, &name)?;
-    disk.sync_dir()
+    disk.sync_dir()?;
+    Ok(bytes.len() as u64)
+}
+
+/// A checkpoint that has taken the place of another.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub bytes: u64,
+    /// Segments that are gone.
+    pub removed: Vec<u32>,
+}
+
+/// Writes a checkpoint, and removes what came before it: the old one, and segments that nothing in this one needs. What
+/// cannot be removed is tried again with the next.
+pub(super) fn replace(disk: &dyn Disk, facts: &Facts, index: Picture, dead: Vec<u32>) -> io::Result<Written> {
+    let bytes = write(disk, facts, index)?;
+    for (name, _) in disk.list().unwrap_or_default() {
+        let is_old = matches!(kind_of(&name), FileKind::Checkpoint(number) if number < facts.number);
+        if is_old && let Err(error) = disk.remove(&name) {
+            tracing::warn!(%error, name, "an old checkpoint could not be removed");
+        }
+    }
+    let mut removed = dead;
+    removed.retain(|segment| match disk.remove(&segment_name(*segment)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, segment, "an old segment could not be removed");
+            false
+        }
+        _ => true,
+    });
+    Ok(Written { bytes, removed })
 }
 
 #[cfg(test)]
@@ -317,7 +351,7 @@ mod tests {
     fn an_empty_index_survives_and_every_flipped_bit_is_noticed() {
         let position = Position { segment: 1, offset: 44 };
         let facts = Facts { store: 5, number: 7, seed: u64::MAX, position };
-        let mut bytes = encode(&facts, &Index::new());
+        let mut bytes = encode(&facts, Index::new().picture());
         let (found, index) = decode(&bytes).expect("a checkpoint");
         assert_eq!((found, index.next_record, index.next_owner), (facts, 1, 1));
         for bit in 0..bytes.len() * 8 {

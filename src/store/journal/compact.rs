@@ -31,6 +31,10 @@ impl Compaction {
         self.victim.is_some()
     }
 
+    pub(super) fn reads(&self, segment: u32) -> bool {
+        self.victim.is_some_and(|victim| victim.segment == segment)
+    }
+
     pub(super) fn tick(&mut self, live: u64) {
         self.is_emptied = self.live.saturating_sub(live) > self.live / 100;
         self.live = live;
@@ -62,6 +66,11 @@ impl Writer {
     }
 
     fn take_step(&mut self) -> Result<(), Stop> {
+        if let Some(at) = self.compaction.victim
+            && self.index.read().live.of(at.segment) == 0
+        {
+            self.end_victim();
+        }
         if self.compaction.victim.is_none() {
             self.compaction.victim = self.choose_victim();
         }
@@ -143,14 +152,19 @@ impl Writer {
             if self.index.read().live.of(at.segment) > 0 {
                 self.compaction.unreadable.insert(at.segment);
             }
-            // An idle writer would look for it at the next tick only.
-            self.compaction.victim = self.choose_victim();
-            // The next victim may have messages of the same pages: these are written once.
-            if self.compaction.victim.is_none() {
-                self.seal_all()?;
-            }
+            self.end_victim();
         }
         Ok(())
+    }
+
+    /// The next one follows at once: an idle writer would look for it at the next tick only.
+    fn end_victim(&mut self) {
+        self.compaction.victim = None;
+        self.compaction.victim = self.choose_victim();
+        // It may have messages of the same pages: these are written once.
+        if self.compaction.victim.is_none() {
+            self.begin_sweep();
+        }
     }
 
     /// Whole frames from `at` on: at least one, and about as much as a step is.

@@ -192,8 +192,10 @@ impl Disk for RealDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        let removed = fs::remove_file(self.path(name));
+        // Behind it: a reader that had it opened in between would keep its space.
         self.forget(name);
-        fs::remove_file(self.path(name))
+        removed
     }
 
     fn free_space(&self) -> io::Result<u64> {

@@ -156,7 +156,7 @@ pub(super) fn name_of(owner: OwnerId, state: &Owner) -> String {
 pub(super) fn unreadable(disk: &dyn Disk, index: &Index) -> Vec<Unreadable> {
     let mut found = Vec::new();
     let mut reader = SegmentReader::new(disk);
-    for (owner, state) in &index.owners {
+    for (owner, state) in index.owners.iter() {
         let mut copies: Vec<(OwnerId, Ref)> = Vec::new();
         copies.extend(state.sent.iter().filter_map(|sent| Some((sent.from, sent.copy?))));
         for chunk in state.queue.chunks() {
@@ -179,7 +179,7 @@ pub(super) fn unreadable(disk: &dyn Disk, index: &Index) -> Vec<Unreadable> {
             }
         }
     }
-    for (topic, copy) in &index.retained {
+    for (topic, copy) in index.retained.iter() {
         if let Err(error) = reader.message(copy) {
             let what = format!("the retained message of {topic:?}");
             found.push(Unreadable { what, error, place: UnreadablePlace::Retained(topic.clone()) });

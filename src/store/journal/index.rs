@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use hashbrown::HashMap;
+use triomphe::Arc;
 
 use super::codec::{Malformed, options_to_byte};
 use super::frame::{FRAME_HEADER, Position};
 use super::queue::{Chunk, PageMeta, Queue, Ref, Sealing, read_page_body};
 use super::read::ReadError;
 use super::record::{MessageRecord, Record, Records};
+use super::shared_map::SharedMap;
 use crate::message::BrokerTime;
 use crate::store::{OwnerId, RowId};
 
@@ -33,9 +35,9 @@ type Lent = HashMap<(OwnerId, RowId), OwnerId, foldhash::fast::RandomState>;
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pub owners: HashMap<OwnerId, Box<Owner>, foldhash::fast::RandomState>,
+    pub owners: SharedMap<OwnerId, Arc<Owner>>,
     /// By topic; `copy_at` means nothing.
-    pub retained: HashMap<Box<str>, Ref, foldhash::fast::RandomState>,
+    pub retained: SharedMap<Box<str>, Ref>,
     /// Copies that were stored for a shared group and sent to a session: whose they are now.
     lent: Lent,
     pub live: Live,
@@ -52,8 +54,17 @@ pub(super) struct Index {
     pub filled: Vec<OwnerId>,
 }
 
+/// What a checkpoint has of an index, as it was at one moment.
+pub(super) struct Picture {
+    pub owners: SharedMap<OwnerId, Arc<Owner>>,
+    pub retained: SharedMap<Box<str>, Ref>,
+    pub next_record: u64,
+    pub next_owner: u64,
+    pub time: BrokerTime,
+}
+
 /// A session or a shared group.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Owner {
     /// As in its record.
     pub session: Option<Box<[u8]>>,
@@ -68,7 +79,7 @@ pub(super) struct Owner {
     pub queue: Queue,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Subscription {
     pub filter: Box<str>,
     pub id: Option<NonZeroU32>,
@@ -77,7 +88,7 @@ pub(super) struct Subscription {
     pub replay: Option<Box<str>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub row: RowId,
     pub packet_id: u16,
@@ -142,6 +153,17 @@ impl Live {
 impl Index {
     pub(super) fn new() -> Self {
         Index { next_record: 1, next_owner: 1, ..Index::default() }
+    }
+
+    /// Takes no time; what changes later is copied before.
+    pub(super) fn picture(&self) -> Picture {
+        let Index { owners, retained, next_record, next_owner, time, .. } = self;
+        let (owners, retained) = (owners.clone(), retained.clone());
+        Picture { owners, retained, next_record: *next_record, next_owner: *next_owner, time: *time }
+    }
+
+    pub(super) fn owner_mut(&mut self, owner: OwnerId) -> Option<&mut Owner> {
+        self.owners.get_mut(&owner).map(Arc::make_mut)
     }
 
     /// Applies the records of the frame at `at`, whose first record has the number `first`.
@@ -213,12 +235,12 @@ impl Index {
         if owner.group().is_none() {
             self.next_owner = self.next_owner.max(owner.0.saturating_add(1));
         }
-        self.owners.entry(owner).or_default()
+        Arc::make_mut(self.owners.get_or_insert_default(owner))
     }
 
     /// What is said of an owner that has ended means nothing.
     fn with(&mut self, owner: OwnerId, change: impl FnOnce(&mut Owner)) {
-        if let Some(state) = self.owners.get_mut(&owner) {
+        if let Some(state) = self.owner_mut(owner) {
             change(state);
         }
     }
@@ -243,7 +265,7 @@ impl Index {
     fn store(&mut self, row: RowId, base: Position, message: &MessageRecord<'_>, page_rows: usize) {
         let template = reference(row, base, message);
         for (copy_at, copy) in message.copies() {
-            let Some(state) = self.owners.get_mut(&copy.owner) else { continue };
+            let Some(state) = self.owners.get_mut(&copy.owner).map(Arc::make_mut) else { continue };
             // One copy of a message for an owner: a row could not tell two of them apart.
             if state.queue.find(row).is_some() {
                 continue;
@@ -273,7 +295,7 @@ impl Index {
 
     /// Loads the page in which a row is.
     pub(super) fn load(&mut self, owner: OwnerId, row: RowId, load: &mut LoadPage<'_>) -> Result<(), ApplyError> {
-        if let Some(state) = self.owners.get_mut(&owner)
+        if let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut)
             && let Some(page) = state.queue.page_of(row)
         {
             let refs = load(page, owner)?;
@@ -292,18 +314,18 @@ impl Index {
         load: &mut LoadPage<'_>,
     ) -> Result<(), ApplyError> {
         self.load(from, row, load)?;
-        let found = self.owners.get_mut(&from).and_then(|state| state.queue.remove(row));
+        let found = self.owners.get_mut(&from).map(Arc::make_mut).and_then(|state| state.queue.remove(row));
         if let Some(found) = &found {
             self.loaded -= 1;
             self.rows -= 1;
             self.live.remove_ref(found);
         }
-        let Some(state) = self.owners.get_mut(&owner) else { return Ok(()) };
+        let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut) else { return Ok(()) };
         if found.is_some() {
             let sent = Sent { row, packet_id, from, copy: found };
             self.rows += 1;
             self.keep_sent(owner, &sent);
-            self.owners.entry(owner).or_default().sent.push(sent);
+            self.put_owner(owner).sent.push(sent);
         } else if let Some(sent) = state.sent.iter_mut().find(|sent| sent.row == row) {
             sent.packet_id = packet_id;
         }
@@ -338,7 +360,7 @@ impl Index {
     }
 
     fn hand(&mut self, owner: OwnerId, row: RowId) {
-        let Some(state) = self.owners.get_mut(&owner) else { return };
+        let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut) else { return };
         if let Some(sent) = state.sent.iter_mut().find(|sent| sent.row == row) {
             let copy = sent.copy.take();
             Self::let_go(&mut self.live, &mut self.lent, sent, copy);
@@ -347,7 +369,7 @@ impl Index {
 
     pub(super) fn finish(&mut self, owner: OwnerId, row: RowId, load: &mut LoadPage<'_>) -> Result<(), ApplyError> {
         self.load(owner, row, load)?;
-        let Some(state) = self.owners.get_mut(&owner) else { return Ok(()) };
+        let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut) else { return Ok(()) };
         if let Some(found) = state.queue.remove(row) {
             self.loaded -= 1;
             self.live.remove_ref(&found);
@@ -365,7 +387,7 @@ impl Index {
     fn seal(&mut self, at: Position, page: &[u8]) -> Result<(), ApplyError> {
         let (owner, refs) = read_page_body(page)?;
         let meta = PageMeta::of(&refs, at, page.len() as u32).ok_or(Malformed)?;
-        let state = self.owners.get_mut(&owner).ok_or(Malformed)?;
+        let state = self.owners.get_mut(&owner).map(Arc::make_mut).ok_or(Malformed)?;
         match state.queue.seal(meta.clone()) {
             Sealing::Done => self.loaded -= refs.len(),
             Sealing::Replaced(old) => {
@@ -391,7 +413,7 @@ impl Index {
         for (copy_at, copy) in message.copies() {
             let holder = self.holder(copy.owner, row);
             self.load(holder, row, load)?;
-            let Some(state) = self.owners.get_mut(&holder) else { continue };
+            let Some(state) = self.owners.get_mut(&holder).map(Arc::make_mut) else { continue };
             if let Some(found) = state.find_mut(copy.owner, row, holder != copy.owner) {
                 self.live.remove_ref(found);
                 *found = Ref { copy_at: copy_at as u32, ..template };

@@ -129,12 +129,8 @@ impl Log {
     }
 
     /// A segment that nothing is needed of is gone.
-    pub(super) fn remove(&mut self, segment: u32) -> io::Result<()> {
-        match self.disk.remove(&segment_name(segment)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => self.lengths.remove(&segment),
-        };
-        Ok(())
+    pub(super) fn forget(&mut self, segment: u32) {
+        self.lengths.remove(&segment);
     }
 }
 

@@ -3,11 +3,11 @@
 //! All of it can wait, none of it loses anything: a full disk postpones it.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
-use super::checkpoint::{self, Facts};
-use super::files::{FileKind, kind_of};
+use super::checkpoint::{self, Facts, Written};
 use super::queue::put_page_body;
 use super::record::put_page;
 use super::writer::{Stop, Writer};
@@ -16,14 +16,29 @@ use crate::store::OwnerId;
 /// A checkpoint that is being written.
 pub(super) struct Checkpointing {
     facts: Facts,
-    bytes: u64,
-    /// Segments that nothing in it needs.
-    dead: Vec<u32>,
     /// Told before the writer is called: a thread that has called has perhaps not ended yet.
-    outcome: Receiver<io::Result<()>>,
+    outcome: Receiver<io::Result<Written>>,
     thread: JoinHandle<()>,
 }
 
+/// Owners whose chunks are written, a part of them in each turn.
+#[derive(Default)]
+pub(super) struct Sealing {
+    owners: std::vec::IntoIter<OwnerId>,
+    rows_min: usize,
+    with_last: bool,
+}
+
+impl Sealing {
+    pub(super) fn is_done(&self) -> bool {
+        self.owners.len() == 0
+    }
+}
+
+/// Owners that are looked at in a turn.
+const LOOKED_AT_MAX: usize = 10_000;
+/// Pages of messages are smaller than these divided by this.
+const PAGES_PART: usize = 2;
 /// Chunks of fewer rows than a page's divided by this stay in memory.
 const PAGE_PART_MIN: usize = 16;
 
@@ -39,8 +54,8 @@ impl Writer {
         if written == 0 {
             self.postponable(Writer::mark)?;
         }
-        self.postponable(Writer::seal_filled)?;
-        self.postponable(Writer::sweep)?;
+        self.postponable(|writer| writer.seal_filled(written))?;
+        self.postponable(|writer| writer.sweep(written))?;
         self.end_checkpoint(false);
         self.look_at_limits();
         if !self.is_blocked {
@@ -69,59 +84,75 @@ impl Writer {
     }
 
     /// Writes the chunks that have become full.
-    fn seal_filled(&mut self) -> Result<(), Stop> {
-        let mut owners = std::mem::take(&mut self.index.write().filled);
-        if owners.is_empty() {
-            return Ok(());
+    fn seal_filled(&mut self, written: usize) -> Result<(), Stop> {
+        if self.filled.is_done() {
+            let mut owners = std::mem::take(&mut self.index.write().filled);
+            owners.sort_unstable();
+            owners.dedup();
+            self.filled = Sealing { owners: owners.into_iter(), rows_min: self.options.page_rows, with_last: false };
         }
-        owners.sort_unstable();
-        owners.dedup();
-        let outcome = self.seal(&owners, self.options.page_rows, false);
-        if outcome.is_err() {
-            self.index.write().filled.extend(owners);
-        }
+        let mut filled = std::mem::take(&mut self.filled);
+        let outcome = self.seal(&mut filled, written);
+        self.filled = filled;
         outcome
     }
 
     /// Writes what is worth it when more is in memory than there should be.
-    fn sweep(&mut self) -> Result<(), Stop> {
-        let loaded = self.index.read().loaded;
-        // A compaction loads pages, and writes them again at its end.
-        let sweep_at = if self.compaction.is_running() { 2 * self.sweep_at } else { self.sweep_at };
-        if loaded > sweep_at {
-            self.seal_all()?;
+    fn sweep(&mut self, written: usize) -> Result<(), Stop> {
+        if self.swept.is_done() {
+            // A compaction loads pages, and writes them again at its end.
+            let sweep_at = if self.compaction.is_running() { 2 * self.sweep_at } else { self.sweep_at };
+            if self.index.read().loaded <= sweep_at {
+                return Ok(());
+            }
+            self.begin_sweep();
+        }
+        let mut swept = std::mem::take(&mut self.swept);
+        let outcome = self.seal(&mut swept, written);
+        self.swept = swept;
+        if self.swept.is_done() {
             let loaded = self.index.read().loaded;
             self.sweep_at = self.options.loaded_rows_max.max(loaded + loaded / 4);
         }
-        Ok(())
+        outcome
     }
 
-    /// Writes every chunk that is worth it.
-    pub(super) fn seal_all(&mut self) -> Result<(), Stop> {
+    /// From now on every chunk that is worth it is written.
+    pub(super) fn begin_sweep(&mut self) {
         let owners: Vec<_> = self.index.read().owners.keys().copied().collect();
-        self.seal(&owners, (self.options.page_rows / PAGE_PART_MIN).max(2), true)
+        let rows_min = (self.options.page_rows / PAGE_PART_MIN).max(2);
+        self.swept = Sealing { owners: owners.into_iter(), rows_min, with_last: true };
     }
 
-    fn seal(&mut self, owners: &[OwnerId], rows_min: usize, with_last: bool) -> Result<(), Stop> {
-        let mut body = Vec::new();
-        self.begin_frame();
-        for owner in owners {
-            let index = std::sync::Arc::clone(&self.index);
-            let index = index.read();
-            let Some(state) = index.owners.get(owner) else { continue };
-            for refs in state.queue.sealable(rows_min, with_last) {
-                body.clear();
-                put_page_body(&mut body, *owner, refs);
-                put_page(self.records(), &body);
+    /// Goes on with it: as far as one frame reaches, and further the more was `written` before.
+    fn seal(&mut self, sealing: &mut Sealing, written: usize) -> Result<(), Stop> {
+        let index = Arc::clone(&self.index);
+        let (mut body, mut looked_at) = (Vec::new(), Vec::new());
+        let mut left = self.options.frame_bytes + written / PAGES_PART;
+        while left > 0 && looked_at.len() < LOOKED_AT_MAX && !sealing.is_done() {
+            self.begin_frame();
+            let from = looked_at.len();
+            let state = index.read();
+            while self.records_len() < self.options.frame_bytes
+                && looked_at.len() < LOOKED_AT_MAX
+                && let Some(owner) = sealing.owners.next()
+            {
+                looked_at.push(owner);
+                let Some(state) = state.owners.get(&owner) else { continue };
+                for refs in state.queue.sealable(sealing.rows_min, sealing.with_last) {
+                    body.clear();
+                    put_page_body(&mut body, owner, refs);
+                    put_page(self.records(), &body);
+                }
             }
-            drop(index);
-            if self.records_len() > self.options.frame_bytes {
-                self.write_unnumbered()?;
-                self.begin_frame();
+            drop(state);
+            left = left.saturating_sub(self.records_len());
+            if self.records_len() > 0
+                && let Err(stop) = self.write_unnumbered()
+            {
+                index.write().filled.extend(&looked_at[from..]);
+                return Err(stop);
             }
-        }
-        if self.records_len() > 0 {
-            self.write_unnumbered()?;
         }
         Ok(())
     }
@@ -137,10 +168,11 @@ impl Writer {
         worth || dead > 0 && (is_tick || self.is_pressed() || dead > many)
     }
 
+    /// Those that nothing is needed of, and that are not read.
     pub(super) fn dead_segments(&self) -> Vec<u32> {
         let index = self.index.read();
-        let closed = self.log.lengths().range(..self.log.end().segment);
-        closed.map(|(segment, _)| *segment).filter(|segment| index.live.of(*segment) == 0).collect()
+        let closed = self.log.lengths().range(..self.log.end().segment).map(|(segment, _)| *segment);
+        closed.filter(|segment| index.live.of(*segment) == 0 && !self.compaction.reads(*segment)).collect()
     }
 
     /// Space is short, or the quota nearly reached: everything that can be gained is, at once.
@@ -155,23 +187,22 @@ impl Writer {
         self.sync()?;
         let facts = Facts { number: self.facts.number + 1, position: self.log.end(), ..self.facts };
         let dead = self.dead_segments();
-        let encoded = checkpoint::encode(&facts, &self.index.read());
-        let bytes = encoded.len() as u64;
+        let picture = self.index.read().picture();
         self.log_since = 0;
-        let (disk, commit) = (std::sync::Arc::clone(&self.disk), std::sync::Arc::clone(&self.commit));
+        let (disk, commit) = (Arc::clone(&self.disk), Arc::clone(&self.commit));
         if !self.in_background {
-            let written = checkpoint::write(&*disk, facts.number, &encoded);
-            self.adopt_checkpoint(written, facts, bytes, &dead);
+            let written = checkpoint::replace(&*disk, &facts, picture, dead);
+            self.adopt_checkpoint(written, facts);
             return Ok(());
         }
         let (told, outcome) = channel();
         let write = move || {
             // The writer has it to its end.
-            let _ = told.send(checkpoint::write(&*disk, facts.number, &encoded));
+            let _ = told.send(checkpoint::replace(&*disk, &facts, picture, dead));
             commit.call();
         };
         match thread::Builder::new().name("midge-checkpoint".into()).spawn(write) {
-            Ok(thread) => self.checkpointing = Some(Checkpointing { facts, bytes, dead, outcome, thread }),
+            Ok(thread) => self.checkpointing = Some(Checkpointing { facts, outcome, thread }),
             Err(error) => tracing::warn!(%error, "no thread for a checkpoint"),
         }
         Ok(())
@@ -179,10 +210,10 @@ impl Writer {
 
     /// Looks whether the checkpoint in the background is done; waits for it if told so.
     pub(super) fn end_checkpoint(&mut self, wait: bool) {
-        let Some(Checkpointing { facts, bytes, dead, outcome, thread }) = self.checkpointing.take() else { return };
+        let Some(Checkpointing { facts, outcome, thread }) = self.checkpointing.take() else { return };
         let written = match outcome.try_recv() {
             Err(TryRecvError::Empty) if !wait => {
-                self.checkpointing = Some(Checkpointing { facts, bytes, dead, outcome, thread });
+                self.checkpointing = Some(Checkpointing { facts, outcome, thread });
                 return;
             }
             Err(TryRecvError::Empty) => outcome.recv().ok(),
@@ -191,30 +222,22 @@ impl Writer {
         // It has nothing left to do, or has panicked.
         let _ = thread.join();
         let written = written.unwrap_or_else(|| Err(io::Error::other("its thread panicked")));
-        self.adopt_checkpoint(written, facts, bytes, &dead);
+        self.adopt_checkpoint(written, facts);
     }
 
-    /// The old one goes, and what nothing in the new one needs.
-    fn adopt_checkpoint(&mut self, written: io::Result<()>, facts: Facts, bytes: u64, dead: &[u32]) {
-        if let Err(error) = written {
-            // The old one is as good, only the log behind it is longer. The number is used: its name may be there.
-            tracing::warn!(%error, "a checkpoint could not be written");
-            self.facts.number = facts.number;
-            self.is_checkpoint_blocked = true;
-            return;
-        }
-        self.facts = facts;
-        self.checkpoint_bytes = bytes;
-        self.is_blocked &= dead.is_empty();
-        for (name, _) in self.disk.list().unwrap_or_default() {
-            let is_old = matches!(kind_of(&name), FileKind::Checkpoint(number) if number < facts.number);
-            if is_old && let Err(error) = self.disk.remove(&name) {
-                tracing::warn!(%error, name, "an old checkpoint could not be removed");
+    fn adopt_checkpoint(&mut self, written: io::Result<Written>, facts: Facts) {
+        match written {
+            Ok(Written { bytes, removed }) => {
+                self.facts = facts;
+                self.checkpoint_bytes = bytes;
+                self.is_blocked &= removed.is_empty();
+                removed.iter().for_each(|segment| self.log.forget(*segment));
             }
-        }
-        for segment in dead {
-            if let Err(error) = self.log.remove(*segment) {
-                tracing::warn!(%error, segment, "an old segment could not be removed");
+            Err(error) => {
+                // The old one is as good, only the log behind it is longer. The number is used: its name may be there.
+                tracing::warn!(%error, "a checkpoint could not be written");
+                self.facts.number = facts.number;
+                self.is_checkpoint_blocked = true;
             }
         }
     }

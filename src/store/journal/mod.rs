@@ -54,6 +54,7 @@ mod record;
 mod recover;
 mod repair;
 mod scan;
+mod shared_map;
 #[cfg(test)]
 pub(crate) mod sim;
 mod writer;
@@ -493,12 +494,11 @@ fn create(disk: &dyn Disk, listing: &Listing, [store, seed]: [u64; 2]) -> std::i
     let position = Position { segment: 1, offset: SEGMENT_HEADER as u32 };
     let facts = Facts { store, number: 1, seed, position };
     log::begin_segment(disk, &SegmentHead { segment: 1, store, first: 1, durable: 0, before: 0 })?;
-    let encoded = checkpoint::encode(&facts, &index);
-    checkpoint::write(disk, 1, &encoded)?;
+    let checkpoint_bytes = checkpoint::write(disk, &facts, index.picture())?;
     Ok(Loaded {
         index,
         facts,
-        checkpoint_bytes: encoded.len() as u64,
+        checkpoint_bytes,
         end: position,
         log_since: 0,
         lengths: [(1, SEGMENT_HEADER as u64)].into(),

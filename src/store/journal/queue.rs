@@ -53,7 +53,7 @@ pub(super) struct PageMeta {
     pub spans: Box<[(u32, u32)]>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Chunk {
     Loaded(VecDeque<Ref>),
     Sealed(PageMeta),
@@ -70,7 +70,7 @@ impl Chunk {
 }
 
 /// The references of one owner.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     chunks: VecDeque<Chunk>,
 }

@@ -294,7 +294,7 @@ pub(super) fn recovered(disk: &dyn Disk, loaded: &Loaded) -> Result<Recovered, O
     let mut reader = SegmentReader::new(disk);
     let mut recovered =
         Recovered { time: index.time, seed: loaded.facts.seed, next_owner: index.next_owner, ..Recovered::default() };
-    for (owner, state) in &index.owners {
+    for (owner, state) in index.owners.iter() {
         let waiting = state.queue.summary();
         if let Some(filter) = &state.group {
             recovered.groups.push(RecoveredGroup { owner: *owner, filter: filter.clone(), waiting });

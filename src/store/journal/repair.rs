@@ -164,7 +164,7 @@ impl Salvage<'_> {
         match place {
             UnreadablePlace::Retained(topic) => drop(index.retained.remove(&topic)),
             UnreadablePlace::Page(owner, first) => {
-                if let Some(state) = index.owners.get_mut(&owner) {
+                if let Some(state) = index.owner_mut(owner) {
                     state.queue.forget_page(first.row);
                 }
             }
@@ -203,8 +203,7 @@ fn conclude(disk: &dyn Disk, listing: &Listing, facts: &Facts, index: &Index) ->
     begin_segment(disk, &SegmentHead { segment, store: facts.store, first: durable + 1, durable, before: 0 })?;
     let number = listing.checkpoints.keys().next_back().copied().unwrap_or(0) + 1;
     let position = Position { segment, offset: SEGMENT_HEADER as u32 };
-    let encoded = checkpoint::encode(&Facts { number, position, ..*facts }, index);
-    checkpoint::write(disk, number, &encoded)?;
+    checkpoint::write(disk, &Facts { number, position, ..*facts }, index.picture())?;
     listing.checkpoints.keys().try_for_each(|old| disk.remove(&checkpoint_name(*old)))?;
     disk.sync_dir()
 }

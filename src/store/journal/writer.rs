@@ -18,7 +18,7 @@ use super::disk::Disk;
 use super::frame::FRAME_HEADER;
 use super::index::Index;
 use super::log::{Log, Numbers, WriteError};
-use super::maintain::Checkpointing;
+use super::maintain::{Checkpointing, Sealing};
 use super::read::SegmentReader;
 use super::{Figures, JournalOptions};
 
@@ -38,6 +38,9 @@ pub(super) struct Writer {
     pub(super) log_since: u64,
     pub(super) checkpointing: Option<Checkpointing>,
     pub(super) compaction: Compaction,
+    /// Owners of whom a chunk is full; and all, when too much is in memory.
+    pub(super) filled: Sealing,
+    pub(super) swept: Sealing,
     /// References in memory at which the next search for more pages begins.
     pub(super) sweep_at: usize,
     /// Records up to here are in the log or lost; on disk; known to be by the log itself.
@@ -101,6 +104,8 @@ impl Writer {
             log_since,
             checkpointing: None,
             compaction: Compaction::default(),
+            filled: Sealing::default(),
+            swept: Sealing::default(),
             written,
             synced: written,
             marked: written,
@@ -134,7 +139,11 @@ impl Writer {
 
     /// Something is left to do that needs nobody's call.
     pub(super) fn is_busy(&self) -> bool {
-        !self.is_failed && !self.is_blocked && (self.marked != self.synced || self.compaction.is_running())
+        let has_work = self.marked != self.synced
+            || self.compaction.is_running()
+            || !self.filled.is_done()
+            || !self.swept.is_done();
+        has_work && !self.is_failed && !self.is_blocked
     }
 
     /// Takes turns until nothing more is to gain.
