@@ -3,6 +3,8 @@
 //!
 //! It takes the right to mount a tmpfs; without it these tests say that they are skipped.
 
+use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -168,6 +170,75 @@ fn a_full_disk_refuses_and_an_emptied_one_accepts_again() {
     let (broker, address) = site.start();
     assert_eq!(drain(address, later.len()), later, "not what was acknowledged");
     broker.stop();
+}
+
+/// Publishes one message until it is acknowledged.
+fn until_accepted(address: SocketAddr, number: u32) {
+    let mut publisher = open(address, &Connect::new(Version::V5, "later"));
+    let until = Instant::now() + UNTIL_FREED;
+    while let Err(answer) = offer(&mut publisher, number) {
+        assert!(Instant::now() < until, "the queue is empty, and the disk is still full");
+        // A message that the disk had no room for has no answer.
+        if answer.is_none() {
+            publisher = open(address, &Connect::new(Version::V5, "later"));
+        }
+    }
+}
+
+/// Takes all that is left of the file system.
+fn fill_with_others(disk: &SmallDisk) {
+    let mut file = fs::File::create(disk.directory.path().join("others")).expect("a file");
+    let mut piece = vec![7; 1 << 20];
+    while !piece.is_empty() {
+        if file.write_all(&piece).is_err() {
+            piece.truncate(piece.len() / 2);
+        }
+    }
+}
+
+#[test]
+fn a_disk_without_a_watermark_is_emptied_by_the_clients_that_its_queues_are_for() {
+    let Some(disk) = SmallDisk::mount().filter(|_| Target::under_test() == Target::Midge) else { return };
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let site = site(&disk, home.path(), "0B");
+    let (broker, address) = site.start();
+    sleep(address);
+    let (refused, _) = fill(address);
+    let all: Vec<u32> = (0..refused).collect();
+    assert_eq!(drain(address, all.len()), all, "not what was acknowledged");
+    until_accepted(address, 10_000);
+    broker.kill();
+    let (broker, address) = site.start();
+    assert_eq!(drain(address, 1), [10_000], "what was acknowledged by its client comes again");
+    broker.stop();
+}
+
+#[test]
+fn a_disk_that_others_have_filled_to_the_last_byte_is_emptied_all_the_same() {
+    for (free_bytes_min, is_restarted) in [("0B", false), ("0B", true), ("4MiB", false)] {
+        let Some(disk) = SmallDisk::mount().filter(|_| Target::under_test() == Target::Midge) else { return };
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let site = site(&disk, home.path(), free_bytes_min);
+        let (mut broker, mut address) = site.start();
+        sleep(address);
+        let mut publisher = open(address, &Connect::new(Version::V5, "filler"));
+        (0..150).for_each(|number| offer(&mut publisher, number).expect("there is room"));
+        fill_with_others(&disk);
+        // What remains is for those who empty queues.
+        let refused = (150..).find(|number| offer(&mut publisher, *number).is_err()).expect("the disk is full");
+        assert!(refused < 200, "{refused} messages fit");
+        if is_restarted {
+            broker.kill();
+            (broker, address) = site.start();
+        }
+        let all: Vec<u32> = (0..refused).collect();
+        assert_eq!(drain(address, all.len()), all, "not what was acknowledged");
+        until_accepted(address, 10_000);
+        broker.kill();
+        let (broker, address) = site.start();
+        assert_eq!(drain(address, 1), [10_000], "what was acknowledged by its client comes again");
+        broker.stop();
+    }
 }
 
 /// Without a watermark it is the file system that says no, in the middle of a write: what is under way then is not

@@ -38,6 +38,10 @@ pub(crate) trait Disk: Send + Sync {
 
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Makes a file so long that nobody uses, so that its space is taken; [`io::ErrorKind::Unsupported`] where that
+    /// cannot be.
+    fn reserve(&self, name: &str, bytes: u64) -> io::Result<()>;
+
     /// Bytes that can still be written.
     fn free_space(&self) -> io::Result<u64>;
 
@@ -196,6 +200,11 @@ impl Disk for RealDisk {
         // Behind it: a reader that had it opened in between would keep its space.
         self.forget(name);
         removed
+    }
+
+    fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path(name))?;
+        Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
     }
 
     fn free_space(&self) -> io::Result<u64> {

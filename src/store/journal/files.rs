@@ -32,6 +32,7 @@ pub(super) enum FileKind {
     Checkpoint(u64),
     Temporary,
     Lock,
+    Reserve,
     /// What `midge store repair` has put aside.
     Aside,
     Other,
@@ -41,6 +42,9 @@ pub(super) fn kind_of(name: &str) -> FileKind {
     let digits = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_digit());
     if name == super::disk::LOCK_FILE {
         return FileKind::Lock;
+    }
+    if name == super::reserve::RESERVE_FILE {
+        return FileKind::Reserve;
     }
     if name.ends_with(TEMPORARY) {
         return FileKind::Temporary;

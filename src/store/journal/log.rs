@@ -41,9 +41,12 @@ pub(super) enum WriteError {
 }
 
 impl WriteError {
+    pub(super) fn is_full(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     fn of(error: io::Error) -> Self {
-        let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        if is_full { WriteError::Full(error) } else { WriteError::Failed(error) }
+        if WriteError::is_full(&error) { WriteError::Full(error) } else { WriteError::Failed(error) }
     }
 }
 

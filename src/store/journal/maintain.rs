@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
 use super::checkpoint::{self, Facts, Written};
+use super::log::WriteError;
 use super::queue::put_page_body;
 use super::record::put_page;
 use super::writer::{Stop, Writer};
@@ -51,11 +52,14 @@ impl Writer {
             self.compaction.tick(live);
             self.sync()?;
         }
-        if written == 0 {
-            self.postponable(Writer::mark)?;
+        // What is left of a full disk is not for these.
+        if !self.reserve.is_used() {
+            if written == 0 {
+                self.postponable(Writer::mark)?;
+            }
+            self.postponable(|writer| writer.seal_filled(written))?;
+            self.postponable(|writer| writer.sweep(written))?;
         }
-        self.postponable(|writer| writer.seal_filled(written))?;
-        self.postponable(|writer| writer.sweep(written))?;
         self.end_checkpoint(false);
         self.look_at_limits();
         if !self.is_blocked {
@@ -237,24 +241,53 @@ impl Writer {
                 // The old one is as good, only the log behind it is longer. The number is used: its name may be there.
                 tracing::warn!(%error, "a checkpoint could not be written");
                 self.facts.number = facts.number;
-                self.is_checkpoint_blocked = true;
+                self.is_checkpoint_blocked = !(WriteError::is_full(&error) && self.use_reserve());
             }
         }
     }
 
+    /// A write has found no room: gives the reserve away, if there is one. Messages are refused until it is there again.
+    pub(super) fn use_reserve(&mut self) -> bool {
+        if !self.reserve.release() {
+            return false;
+        }
+        tracing::warn!(place = self.disk.place(), "the disk is full: what was kept for this is used to empty queues");
+        self.is_out_of_space = true;
+        self.tell_limits();
+        true
+    }
+
+    /// For a checkpoint beside the one that is there, and what is written until then.
+    fn reserve_wanted(&self) -> u64 {
+        match self.options.reserve_bytes {
+            0 => 0,
+            bytes => bytes + self.checkpoint_bytes.next_multiple_of((bytes / 4).max(1)),
+        }
+    }
+
     fn look_at_limits(&mut self) {
-        let bytes = self.log.bytes() + self.checkpoint_bytes;
-        let over = |max: &u64| bytes >= *max;
         // A file system that does not tell is taken for one that has room.
         self.free = self.disk.free_space().unwrap_or(u64::MAX);
-        let why = if let Some(max) = self.options.bytes_max.filter(over) {
-            Some(format!("the store has reached its limit of {max} bytes"))
-        } else {
-            let (free, min) = (self.free, self.options.free_bytes_min);
-            (free < min).then(|| format!("{}: {free} bytes are free, and {min} are to stay free", self.disk.place()))
-        };
+        self.reserve.keep(self.reserve_wanted(), self.free, self.options.reserve_bytes);
+        self.tell_limits();
+    }
+
+    fn tell_limits(&mut self) {
+        let why = self.why_full();
         self.is_full = why.is_some();
         self.commit.set_full(why);
+    }
+
+    fn why_full(&self) -> Option<String> {
+        let bytes = self.log.bytes() + self.checkpoint_bytes + self.reserve.bytes();
+        if let Some(max) = self.options.bytes_max.filter(|max| bytes >= *max) {
+            return Some(format!("the store has reached its limit of {max} bytes"));
+        }
+        if self.reserve.is_used() {
+            return Some(format!("{}: the disk was full, and what is free is for emptying queues", self.disk.place()));
+        }
+        let (free, min) = (self.free, self.options.free_bytes_min.max(self.options.reserve_bytes));
+        (free < min).then(|| format!("{}: {free} bytes are free, and {min} are to stay free", self.disk.place()))
     }
 
     /// Everything is safe, and the next start is quick.

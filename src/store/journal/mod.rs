@@ -16,6 +16,7 @@
 //! | `NNNNNNNNNNNNNNNN.segment` | the log, in pieces of 32 MiB at most (`files`, `frame`, `record`) |
 //! | `checkpoint-NNNNNNNNNNNNNNNN` | the index as it was at one place of the log (`checkpoint`) |
 //! | `….new` | a checkpoint that is being written; removed at a start |
+//! | `reserve` | space that is given away when the disk is full (`reserve`); removed by nobody else, and nothing in it |
 //! | `….damaged…` | what `midge store repair` has put aside; never looked at |
 //!
 //! # Versions of the format
@@ -53,6 +54,7 @@ mod read;
 mod record;
 mod recover;
 mod repair;
+mod reserve;
 mod scan;
 mod shared_map;
 #[cfg(test)]
@@ -101,6 +103,9 @@ pub struct JournalOptions {
     pub bytes_max: Option<u64>,
     /// What is to stay free on the file system.
     pub free_bytes_min: u64,
+    /// What is kept, beside room for a checkpoint, for emptying queues when the disk is full: so much is left free by
+    /// messages, and so much again in a file for the case that others take that.
+    pub reserve_bytes: u64,
     /// Where a segment ends.
     pub segment_bytes: u64,
     /// Where a frame ends, unless one batch is longer.
@@ -126,6 +131,7 @@ impl Default for JournalOptions {
         JournalOptions {
             bytes_max: None,
             free_bytes_min: 64 << 20,
+            reserve_bytes: 16 << 20,
             segment_bytes: 32 << 20,
             frame_bytes: 1 << 20,
             pending_bytes_max: 8 << 20,
@@ -145,13 +151,15 @@ const SEGMENTS_MIN: u64 = 16;
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
 impl JournalOptions {
-    /// For a file system with `room` bytes for the journal: a segment, the log behind a checkpoint and the slack are small
+    /// For a file system with `room` bytes for the journal: a segment, the log behind a checkpoint and the like are small
     /// beside that and beside the quota.
     pub(crate) fn fitted_to(&self, room: u64) -> JournalOptions {
         let room = self.bytes_max.map_or(room, |max| max.min(room));
         let part = (room / SEGMENTS_MIN).max(SEGMENT_BYTES_MIN);
         JournalOptions {
+            reserve_bytes: self.reserve_bytes.min(room / SEGMENTS_MIN),
             segment_bytes: self.segment_bytes.min(part),
+            pending_bytes_max: self.pending_bytes_max.min(usize::try_from(part).unwrap_or(usize::MAX)),
             checkpoint_log_bytes: self.checkpoint_log_bytes.min(part),
             slack_bytes: self.slack_bytes.min(part),
             ..self.clone()

@@ -38,7 +38,7 @@ impl Listing {
                 FileKind::Segment(number) => drop(listing.segments.insert(number, length)),
                 FileKind::Checkpoint(number) => drop(listing.checkpoints.insert(number, length)),
                 FileKind::Temporary => listing.temporary.push(name),
-                FileKind::Lock | FileKind::Aside => {}
+                FileKind::Lock | FileKind::Reserve | FileKind::Aside => {}
                 FileKind::Other if name == "lost+found" || name.starts_with('.') => {}
                 FileKind::Other => listing.foreign = listing.foreign.or(Some(name)),
             }

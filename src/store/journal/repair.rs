@@ -214,7 +214,7 @@ pub fn compact(directory: &Path) -> Result<(u64, u64), OpenError> {
     let bytes = |disk: &dyn Disk| Ok::<_, OpenError>(super::examine::check_disk(disk)?.bytes);
     let before = bytes(&*disk)?;
     disk.unlock();
-    let options = JournalOptions { slack_bytes: 0, free_bytes_min: 0, ..JournalOptions::default() };
+    let options = JournalOptions { slack_bytes: 0, free_bytes_min: 0, reserve_bytes: 0, ..JournalOptions::default() };
     super::compact_all(directory, &options)?;
     let after = bytes(&locked(directory)?)?;
     Ok((before, after))

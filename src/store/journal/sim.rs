@@ -376,6 +376,14 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
+        match self.create(name) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        self.write_at(name, 0, &vec![0; bytes as usize])
+    }
+
     fn free_space(&self) -> io::Result<u64> {
         Ok(self.0.lock().free())
     }

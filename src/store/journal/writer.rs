@@ -20,6 +20,7 @@ use super::index::Index;
 use super::log::{Log, Numbers, WriteError};
 use super::maintain::{Checkpointing, Sealing};
 use super::read::SegmentReader;
+use super::reserve::Reserve;
 use super::{Figures, JournalOptions};
 
 /// Owned by its thread, or by a test that takes its turns.
@@ -38,6 +39,7 @@ pub(super) struct Writer {
     pub(super) log_since: u64,
     pub(super) checkpointing: Option<Checkpointing>,
     pub(super) compaction: Compaction,
+    pub(super) reserve: Reserve,
     /// Owners of whom a chunk is full; and all, when too much is in memory.
     pub(super) filled: Sealing,
     pub(super) swept: Sealing,
@@ -93,6 +95,7 @@ impl Writer {
         let written = index.read().next_record - 1;
         Writer {
             sweep_at: options.loaded_rows_max,
+            reserve: Reserve::find(Arc::clone(&disk)),
             disk,
             options,
             commit,
@@ -139,10 +142,8 @@ impl Writer {
 
     /// Something is left to do that needs nobody's call.
     pub(super) fn is_busy(&self) -> bool {
-        let has_work = self.marked != self.synced
-            || self.compaction.is_running()
-            || !self.filled.is_done()
-            || !self.swept.is_done();
+        let can_wait = self.marked != self.synced || !self.filled.is_done() || !self.swept.is_done();
+        let has_work = self.compaction.is_running() || can_wait && !self.reserve.is_used();
         has_work && !self.is_failed && !self.is_blocked
     }
 
@@ -224,6 +225,14 @@ impl Writer {
     }
 
     fn write_frame(&mut self, count: u32, first: u64) -> Result<(), Stop> {
+        match self.try_write_frame(count, first) {
+            // What has no numbers can wait.
+            Err(Stop::Full(_)) if count > 0 && self.use_reserve() => self.try_write_frame(count, first),
+            outcome => outcome,
+        }
+    }
+
+    fn try_write_frame(&mut self, count: u32, first: u64) -> Result<(), Stop> {
         if self.log.must_roll(self.frame.len()) {
             self.roll()?;
         }
@@ -279,7 +288,7 @@ impl Writer {
     fn publish_figures(&self) {
         let index = self.index.read();
         let mut figures = self.figures.lock();
-        figures.bytes = self.log.bytes() + self.checkpoint_bytes;
+        figures.bytes = self.log.bytes() + self.checkpoint_bytes + self.reserve.bytes();
         figures.live_bytes = index.live.total() + self.checkpoint_bytes;
         figures.rows = index.rows;
         figures.retained = index.retained.len() as u64;

@@ -5,6 +5,7 @@ use std::task::{Poll, Waker};
 
 use super::opening::{inline, message, session};
 use super::power::tiny;
+use crate::store::journal::disk::Disk;
 use crate::store::journal::sim::SimDisk;
 use crate::store::journal::{Journal, JournalOptions};
 use crate::store::{Change, Durability, Health, OwnerId, RowId, Store};
@@ -57,6 +58,37 @@ fn an_emptied_store_takes_messages_again_before_any_time_has_passed() {
         let again = fill(&journal, &[7; 3000]);
         assert!(again.len() + 5 > rows.len(), "{case}: {} after {}", again.len(), rows.len());
     }
+}
+
+fn has_reserve(disk: &SimDisk) -> bool {
+    disk.list().unwrap().iter().any(|(name, bytes)| name == "reserve" && *bytes > 0)
+}
+
+/// Others take what is free, and what is needed at a time is acknowledged all the same.
+#[test]
+fn a_store_on_a_disk_without_a_free_byte_is_emptied_from_its_reserve() {
+    let disk = Arc::new(SimDisk::new(1));
+    let options = JournalOptions { reserve_bytes: 16 << 10, slack_bytes: 0, ..tiny() };
+    let journal = inline(&disk, &options);
+    journal.append(&[session(1)], Durability::Fsync).unwrap();
+    let mut rows = Vec::new();
+    for _ in 0..100 {
+        rows.push(journal.append(&[message(1, &[7; 900], false)], Durability::Fsync).unwrap().first);
+        journal.turn(false);
+    }
+    let used: u64 = disk.list().unwrap().iter().map(|(_, bytes)| bytes).sum();
+    disk.set_bytes_max(used);
+    let mut was_used = false;
+    for row in rows {
+        store(&journal, Change::Done { owner: OwnerId(1), row });
+        was_used |= !has_reserve(&disk) && matches!(journal.status().health, Health::Full(_));
+    }
+    assert!(was_used, "there was room without it");
+    (0..10).for_each(|_| journal.turn(false));
+    let status = journal.status();
+    assert_eq!((status.health, status.rows), (Health::Good, 0));
+    assert!(has_reserve(&disk), "it is kept again for the next time: {:?}", disk.list());
+    assert!(journal.append(&[message(1, &[7; 900], false)], Durability::Fsync).is_ok());
 }
 
 const FILLINGS_MAX: usize = 50;
