@@ -43,79 +43,81 @@ const FACTS: u8 = 1;
 const OWNER: u8 = 2;
 const RETAINED: u8 = 3;
 
-/// The whole file.
-fn encode(facts: &Facts, index: Picture) -> Vec<u8> {
-    let mut file = Blocks::new(facts);
-    file.buf.push(FACTS);
-    put_number(&mut file.buf, facts.seed);
-    put_position(&mut file.buf, facts.position);
-    put_numbers(&mut file.buf, [index.next_record, index.next_owner]);
-    put_time(&mut file.buf, index.time);
-    put_numbers(&mut file.buf, [index.owners.len() as u64, index.retained.len() as u64]);
-    // What was written need not be copied any longer when it changes.
-    index.owners.for_each(|owner, state| {
-        file.buf.push(OWNER);
-        put_owner(&mut file.buf, *owner, state);
-        file.end_if_full();
-    });
-    index.retained.for_each(|topic, found| {
-        file.buf.push(RETAINED);
-        put_str(&mut file.buf, topic);
-        put_refs(&mut file.buf, std::iter::once(found));
-        file.end_if_full();
-    });
+/// Makes the file, and writes what is ready of it; how long it is.
+fn encode(disk: &dyn Disk, name: &str, facts: &Facts, index: Picture) -> io::Result<u64> {
+    let mut file = Blocks::create(disk, name, facts)?;
+    file.block.push(FACTS);
+    put_number(&mut file.block, facts.seed);
+    put_position(&mut file.block, facts.position);
+    put_numbers(&mut file.block, [index.next_record, index.next_owner]);
+    put_time(&mut file.block, index.time);
+    put_numbers(&mut file.block, [index.owners.len() as u64, index.retained.len() as u64]);
+    index.owners.try_for_each(|owner, state| {
+        file.block.push(OWNER);
+        put_owner(&mut file.block, *owner, state);
+        file.end_if_full()
+    })?;
+    index.retained.try_for_each(|topic, found| {
+        file.block.push(RETAINED);
+        put_str(&mut file.block, topic);
+        put_refs(&mut file.block, std::iter::once(found));
+        file.end_if_full()
+    })?;
     file.finish()
 }
 
-/// A file as it grows.
-struct Blocks {
+/// A file as it grows, a block at a time: neither the memory for all of it nor one long write, behind which the log would
+/// wait.
+struct Blocks<'a> {
+    disk: &'a dyn Disk,
+    name: &'a str,
     store: u64,
     number: u64,
-    buf: Vec<u8>,
-    /// Where the block that is being written begins.
-    from: usize,
+    /// Where the block begins that is being made.
+    from: u64,
+    /// Room for its header, and its entries.
+    block: Vec<u8>,
 }
 
-impl Blocks {
-    fn new(facts: &Facts) -> Self {
-        let mut buf = CHECKPOINT_MAGIC.to_vec();
-        buf.extend_from_slice(&VERSION.to_le_bytes());
-        buf.extend_from_slice(&facts.store.to_le_bytes());
-        buf.extend_from_slice(&facts.number.to_le_bytes());
-        let from = buf.len();
-        buf.extend_from_slice(&[0; BLOCK_HEADER]);
-        Blocks { store: facts.store, number: facts.number, buf, from }
+impl<'a> Blocks<'a> {
+    fn create(disk: &'a dyn Disk, name: &'a str, facts: &Facts) -> io::Result<Self> {
+        let mut header = CHECKPOINT_MAGIC.to_vec();
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&facts.store.to_le_bytes());
+        header.extend_from_slice(&facts.number.to_le_bytes());
+        disk.create(name)?;
+        disk.write_at(name, 0, &header)?;
+        let (store, number, from) = (facts.store, facts.number, header.len() as u64);
+        Ok(Blocks { disk, name, store, number, from, block: vec![0; BLOCK_HEADER] })
     }
 
-    fn end_if_full(&mut self) {
-        if self.buf.len() - self.from > BLOCK_BYTES {
-            self.end_block();
-        }
+    fn end_if_full(&mut self) -> io::Result<()> {
+        if self.block.len() > BLOCK_BYTES { self.end_block() } else { Ok(()) }
     }
 
-    fn end_block(&mut self) {
-        let body = self.from + BLOCK_HEADER;
-        let length = (self.buf.len() - body) as u32;
-        let checksum = checksum(self.store, self.number, self.from, &self.buf[body..]);
-        self.buf[self.from..self.from + 4].copy_from_slice(&length.to_le_bytes());
-        self.buf[self.from + 4..body].copy_from_slice(&checksum.to_le_bytes());
-        self.from = self.buf.len();
-        self.buf.extend_from_slice(&[0; BLOCK_HEADER]);
+    fn end_block(&mut self) -> io::Result<()> {
+        let body = &self.block[BLOCK_HEADER..];
+        let (length, checksum) = (body.len() as u32, checksum(self.store, self.number, self.from, body));
+        self.block[..4].copy_from_slice(&length.to_le_bytes());
+        self.block[4..BLOCK_HEADER].copy_from_slice(&checksum.to_le_bytes());
+        self.disk.write_at(self.name, self.from, &self.block)?;
+        self.from += self.block.len() as u64;
+        self.block.truncate(BLOCK_HEADER);
+        Ok(())
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        if self.buf.len() > self.from + BLOCK_HEADER {
-            self.end_block();
+    fn finish(mut self) -> io::Result<u64> {
+        if self.block.len() > BLOCK_HEADER {
+            self.end_block()?;
         }
         // The empty one says that nothing is missing.
-        self.end_block();
-        self.buf.truncate(self.from);
-        self.buf
+        self.end_block()?;
+        Ok(self.from)
     }
 }
 
-fn checksum(store: u64, number: u64, from: usize, bytes: &[u8]) -> u32 {
-    let place = [store, number, from as u64].map(u64::to_le_bytes).concat();
+fn checksum(store: u64, number: u64, from: u64, bytes: &[u8]) -> u32 {
+    let place = [store, number, from].map(u64::to_le_bytes).concat();
     crc32c::crc32c_append(crc32c::crc32c(&place), bytes)
 }
 
@@ -196,7 +198,7 @@ fn read_header(reader: &mut Reader<'_>) -> Result<(u64, u64), Malformed> {
 fn read_block<'a>(reader: &mut Reader<'a>, store: u64, number: u64, at: usize) -> Result<&'a [u8], Malformed> {
     let (length, expected) = (reader.fixed_u32()?, reader.fixed_u32()?);
     let body = reader.take(length as usize)?;
-    (checksum(store, number, at, body) == expected).then_some(body).ok_or(Malformed)
+    (checksum(store, number, at as u64, body) == expected).then_some(body).ok_or(Malformed)
 }
 
 #[derive(Default)]
@@ -272,7 +274,7 @@ impl Loading {
         let page = PageMeta::read(reader)?;
         self.index.live.add_page(&page);
         page.spans.iter().for_each(|(segment, bytes)| self.index.live.add(*segment, *bytes));
-        Ok(Chunk::Sealed(page))
+        Ok(Chunk::Sealed(Arc::new(page)))
     }
 
     fn retained(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
@@ -293,25 +295,17 @@ impl Loading {
 
 /// Writes a checkpoint; it is the newest once this has returned. How long it is.
 pub(super) fn write(disk: &dyn Disk, facts: &Facts, index: Picture) -> io::Result<u64> {
-    let bytes = encode(facts, index);
     let name = checkpoint_name(facts.number);
     let temporary = format!("{name}{TEMPORARY}");
-    let written = (|| {
-        disk.create(&temporary)?;
-        // Piece by piece: one write of all of it could keep the disk from the log for long.
-        for (at, piece) in bytes.chunks(BLOCK_BYTES).enumerate() {
-            disk.write_at(&temporary, (at * BLOCK_BYTES) as u64, piece)?;
-        }
-        disk.sync(&temporary)
-    })();
-    if let Err(error) = written {
+    let written = encode(disk, &temporary, facts, index).and_then(|bytes| disk.sync(&temporary).map(|()| bytes));
+    if written.is_err() {
         // It would be removed at the next start, but its space is wanted now.
         let _ = disk.remove(&temporary);
-        return Err(error);
     }
+    let bytes = written?;
     disk.rename(&temporary, &name)?;
     disk.sync_dir()?;
-    Ok(bytes.len() as u64)
+    Ok(bytes)
 }
 
 /// A checkpoint that has taken the place of another.
@@ -346,12 +340,18 @@ pub(super) fn replace(disk: &dyn Disk, facts: &Facts, index: Picture, dead: Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::journal::sim::SimDisk;
 
     #[test]
     fn an_empty_index_survives_and_every_flipped_bit_is_noticed() {
         let position = Position { segment: 1, offset: 44 };
         let facts = Facts { store: 5, number: 7, seed: u64::MAX, position };
-        let mut bytes = encode(&facts, Index::new().picture());
+        let disk = SimDisk::new(1);
+        let length = write(&disk, &facts, Index::new().picture()).expect("written");
+        let mut bytes = vec![0; length as usize + 1];
+        let read = disk.read_at(&checkpoint_name(7), 0, &mut bytes).expect("read");
+        bytes.truncate(read);
+        assert_eq!(read as u64, length);
         let (found, index) = decode(&bytes).expect("a checkpoint");
         assert_eq!((found, index.next_record, index.next_owner), (facts, 1, 1));
         for bit in 0..bytes.len() * 8 {

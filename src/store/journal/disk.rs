@@ -38,8 +38,8 @@ pub(crate) trait Disk: Send + Sync {
 
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes a file so long that nobody uses, so that its space is taken; [`io::ErrorKind::Unsupported`] where that
-    /// cannot be.
+    /// Makes a file exactly so long, whose bytes mean nothing but that their space is taken. An error where a file system
+    /// takes space only for what is written.
     fn reserve(&self, name: &str, bytes: u64) -> io::Result<()>;
 
     /// Bytes that can still be written.
@@ -204,6 +204,9 @@ impl Disk for RealDisk {
 
     fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path(name))?;
+        if file.metadata()?.len() > bytes {
+            return file.set_len(bytes);
+        }
         Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
     }
 

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
 use super::checkpoint::{self, Facts, Written};
+use super::commit::Commit;
 use super::log::WriteError;
 use super::queue::put_page_body;
 use super::record::put_page;
@@ -17,9 +18,54 @@ use crate::store::OwnerId;
 /// A checkpoint that is being written.
 pub(super) struct Checkpointing {
     facts: Facts,
-    /// Told before the writer is called: a thread that has called has perhaps not ended yet.
-    outcome: Receiver<io::Result<Written>>,
-    thread: JoinHandle<()>,
+    /// Of the log, what it makes needless to read.
+    log_bytes: u64,
+    writing: Writing,
+}
+
+/// Who writes a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checkpoints {
+    /// A thread of its own.
+    Thread,
+    /// The writer, which does nothing else meanwhile.
+    Writer,
+    /// The writer, some turns later, as a test wants it that has no threads.
+    #[cfg(test)]
+    Later,
+}
+
+enum Writing {
+    Thread {
+        /// Told before the writer is called: a thread that has called has perhaps not ended yet.
+        outcome: Receiver<io::Result<Written>>,
+        thread: JoinHandle<()>,
+    },
+    #[cfg(test)]
+    Later { turns: u64, write: Box<dyn FnOnce() -> io::Result<Written> + Send> },
+}
+
+impl Writing {
+    /// What came of it, when it is done; waits for that if told so.
+    fn end(self, wait: bool) -> Result<io::Result<Written>, Writing> {
+        let (outcome, thread) = match self {
+            Writing::Thread { outcome, thread } => (outcome, thread),
+            #[cfg(test)]
+            Writing::Later { turns, write } if turns > 0 && !wait => {
+                return Err(Writing::Later { turns: turns - 1, write });
+            }
+            #[cfg(test)]
+            Writing::Later { write, .. } => return Ok(write()),
+        };
+        let told = match outcome.try_recv() {
+            Err(TryRecvError::Empty) if !wait => return Err(Writing::Thread { outcome, thread }),
+            Err(TryRecvError::Empty) => outcome.recv().ok(),
+            told => told.ok(),
+        };
+        // It has nothing left to do, or has panicked.
+        let _ = thread.join();
+        Ok(told.unwrap_or_else(|| Err(io::Error::other("its thread panicked"))))
+    }
 }
 
 /// Owners whose chunks are written, a part of them in each turn.
@@ -42,6 +88,9 @@ const LOOKED_AT_MAX: usize = 10_000;
 const PAGES_PART: usize = 2;
 /// Chunks of fewer rows than a page's divided by this stay in memory.
 const PAGE_PART_MIN: usize = 16;
+/// A checkpoint for which space is kept is at most a part of what is needed, one divided by this, beside the rest of the
+/// reserve.
+const RESERVE_LIVE_PART: u64 = 20;
 
 impl Writer {
     /// `written`: bytes of what waited before this turn.
@@ -66,7 +115,7 @@ impl Writer {
             self.postponable(|writer| writer.compact(written))?;
         }
         if self.checkpoint_is_due(is_tick) {
-            self.begin_checkpoint()?;
+            self.begin_checkpoint(self.checkpoints)?;
             self.look_at_limits();
         }
         if is_tick && !self.compaction.is_running() && self.checkpointing.is_none() {
@@ -181,55 +230,47 @@ impl Writer {
 
     /// Space is short, or the quota nearly reached: everything that can be gained is, at once.
     pub(super) fn is_pressed(&self) -> bool {
-        let near_quota =
-            self.options.bytes_max.is_some_and(|max| self.log.bytes() + self.checkpoint_bytes > max / 10 * 9);
+        let near_quota = self.options.bytes_max.is_some_and(|max| self.bytes() > max / 10 * 9);
         self.is_full || self.is_out_of_space || near_quota
     }
 
-    fn begin_checkpoint(&mut self) -> Result<(), Stop> {
+    fn begin_checkpoint(&mut self, by: Checkpoints) -> Result<(), Stop> {
         // What it refers to must be there when it is.
         self.sync()?;
         let facts = Facts { number: self.facts.number + 1, position: self.log.end(), ..self.facts };
-        let dead = self.dead_segments();
-        let picture = self.index.read().picture();
-        self.log_since = 0;
-        let (disk, commit) = (Arc::clone(&self.disk), Arc::clone(&self.commit));
-        if !self.in_background {
-            let written = checkpoint::replace(&*disk, &facts, picture, dead);
-            self.adopt_checkpoint(written, facts);
-            return Ok(());
-        }
-        let (told, outcome) = channel();
-        let write = move || {
-            // The writer has it to its end.
-            let _ = told.send(checkpoint::replace(&*disk, &facts, picture, dead));
-            commit.call();
+        let (dead, picture) = (self.dead_segments(), self.index.read().picture());
+        let log_bytes = std::mem::take(&mut self.log_since);
+        let disk = Arc::clone(&self.disk);
+        let write = move || checkpoint::replace(&*disk, &facts, picture, dead);
+        let writing = match by {
+            Checkpoints::Writer => {
+                self.adopt_checkpoint(write(), facts, log_bytes);
+                return Ok(());
+            }
+            Checkpoints::Thread => match in_background(write, Arc::clone(&self.commit)) {
+                Ok(writing) => writing,
+                Err(error) => {
+                    self.adopt_checkpoint(Err(error), facts, log_bytes);
+                    return Ok(());
+                }
+            },
+            #[cfg(test)]
+            Checkpoints::Later => Writing::Later { turns: facts.number % 5, write: Box::new(write) },
         };
-        match thread::Builder::new().name("midge-checkpoint".into()).spawn(write) {
-            Ok(thread) => self.checkpointing = Some(Checkpointing { facts, outcome, thread }),
-            Err(error) => tracing::warn!(%error, "no thread for a checkpoint"),
-        }
+        self.checkpointing = Some(Checkpointing { facts, log_bytes, writing });
         Ok(())
     }
 
     /// Looks whether the checkpoint in the background is done; waits for it if told so.
     pub(super) fn end_checkpoint(&mut self, wait: bool) {
-        let Some(Checkpointing { facts, outcome, thread }) = self.checkpointing.take() else { return };
-        let written = match outcome.try_recv() {
-            Err(TryRecvError::Empty) if !wait => {
-                self.checkpointing = Some(Checkpointing { facts, outcome, thread });
-                return;
-            }
-            Err(TryRecvError::Empty) => outcome.recv().ok(),
-            told => told.ok(),
-        };
-        // It has nothing left to do, or has panicked.
-        let _ = thread.join();
-        let written = written.unwrap_or_else(|| Err(io::Error::other("its thread panicked")));
-        self.adopt_checkpoint(written, facts);
+        let Some(Checkpointing { facts, log_bytes, writing }) = self.checkpointing.take() else { return };
+        match writing.end(wait) {
+            Ok(written) => self.adopt_checkpoint(written, facts, log_bytes),
+            Err(writing) => self.checkpointing = Some(Checkpointing { facts, log_bytes, writing }),
+        }
     }
 
-    fn adopt_checkpoint(&mut self, written: io::Result<Written>, facts: Facts) {
+    fn adopt_checkpoint(&mut self, written: io::Result<Written>, facts: Facts, log_bytes: u64) {
         match written {
             Ok(Written { bytes, removed }) => {
                 self.facts = facts;
@@ -241,6 +282,7 @@ impl Writer {
                 // The old one is as good, only the log behind it is longer. The number is used: its name may be there.
                 tracing::warn!(%error, "a checkpoint could not be written");
                 self.facts.number = facts.number;
+                self.log_since += log_bytes;
                 self.is_checkpoint_blocked = !(WriteError::is_full(&error) && self.use_reserve());
             }
         }
@@ -257,18 +299,28 @@ impl Writer {
         true
     }
 
-    /// For a checkpoint beside the one that is there, and what is written until then.
-    fn reserve_wanted(&self) -> u64 {
-        match self.options.reserve_bytes {
-            0 => 0,
-            bytes => bytes + self.checkpoint_bytes.next_multiple_of((bytes / 4).max(1)),
-        }
+    /// All files but the lock.
+    pub(super) fn bytes(&self) -> u64 {
+        self.log.bytes() + self.checkpoint_bytes + self.reserve.bytes()
+    }
+
+    /// What is to stay free.
+    fn free_bytes_min(&self) -> u64 {
+        self.options.free_bytes_min.max(self.options.reserve_bytes)
+    }
+
+    /// Of the reserve, what is for a checkpoint beside the one that is there. Where that is much beside the messages, it
+    /// is not all there: the files are not to be much larger than what is needed.
+    fn reserved_checkpoint_bytes(&self) -> u64 {
+        let max = self.options.reserve_bytes + self.index.read().live.total() / RESERVE_LIVE_PART;
+        self.checkpoint_bytes.min(max)
     }
 
     fn look_at_limits(&mut self) {
         // A file system that does not tell is taken for one that has room.
         self.free = self.disk.free_space().unwrap_or(u64::MAX);
-        self.reserve.keep(self.reserve_wanted(), self.free, self.options.reserve_bytes);
+        let room = self.free.saturating_sub(self.free_bytes_min());
+        self.reserve.keep(self.reserved_checkpoint_bytes(), room);
         self.tell_limits();
     }
 
@@ -278,26 +330,38 @@ impl Writer {
         self.commit.set_full(why);
     }
 
+    /// Why messages are refused, if they are.
     fn why_full(&self) -> Option<String> {
-        let bytes = self.log.bytes() + self.checkpoint_bytes + self.reserve.bytes();
-        if let Some(max) = self.options.bytes_max.filter(|max| bytes >= *max) {
+        if let Some(max) = self.options.bytes_max.filter(|max| self.bytes() >= *max) {
             return Some(format!("the store has reached its limit of {max} bytes"));
         }
+        let (place, free, min) = (self.disk.place(), self.free, self.free_bytes_min());
         if self.reserve.is_used() {
-            return Some(format!("{}: the disk was full, and what is free is for emptying queues", self.disk.place()));
+            return Some(format!("{place}: {free} bytes are free, and they are for emptying queues"));
         }
-        let (free, min) = (self.free, self.options.free_bytes_min.max(self.options.reserve_bytes));
-        (free < min).then(|| format!("{}: {free} bytes are free, and {min} are to stay free", self.disk.place()))
+        (free < min).then(|| format!("{place}: {free} bytes are free, and {min} are to stay free"))
     }
 
     /// Everything is safe, and the next start is quick.
     pub(super) fn finish(&mut self) -> Result<(), Stop> {
         self.sync()?;
-        self.end_checkpoint(true);
         if self.log_since > 0 {
-            self.in_background = false;
-            self.begin_checkpoint()?;
+            self.begin_checkpoint(Checkpoints::Writer)?;
         }
         Ok(())
     }
+}
+
+fn in_background(
+    write: impl FnOnce() -> io::Result<Written> + Send + 'static,
+    commit: Arc<Commit>,
+) -> io::Result<Writing> {
+    let (told, outcome) = channel();
+    let run = move || {
+        // The writer has the other end until it has been told.
+        let _ = told.send(write());
+        commit.call();
+    };
+    let thread = thread::Builder::new().name("midge-checkpoint".into()).spawn(run)?;
+    Ok(Writing::Thread { outcome, thread })
 }

@@ -16,7 +16,7 @@
 //! | `NNNNNNNNNNNNNNNN.segment` | the log, in pieces of 32 MiB at most (`files`, `frame`, `record`) |
 //! | `checkpoint-NNNNNNNNNNNNNNNN` | the index as it was at one place of the log (`checkpoint`) |
 //! | `….new` | a checkpoint that is being written; removed at a start |
-//! | `reserve` | space that is given away when the disk is full (`reserve`); removed by nobody else, and nothing in it |
+//! | `reserve` | space that is given away when the disk is full (`reserve`): its bytes mean nothing, and it may be removed |
 //! | `….damaged…` | what `midge store repair` has put aside; never looked at |
 //!
 //! # Versions of the format
@@ -91,6 +91,7 @@ use files::{SEGMENT_HEADER, SegmentHead, checkpoint_name, segment_name};
 use frame::Position;
 use index::Index;
 use log::Log;
+use maintain::Checkpoints;
 use queue::{Next, Ref};
 use read::{ReadError, SegmentReader};
 use recover::{Listing, Loaded};
@@ -211,7 +212,7 @@ impl Journal {
             fs::create_dir_all(directory).map_err(|error| OpenError::io(&*disk, "making it", error))?;
         }
         let options = &options.fitted_to(room(&*disk).map_err(|error| OpenError::io(&*disk, "listing it", error))?);
-        let (writer, recovered) = open_writer(disk, options, rand::random(), true)?;
+        let (writer, recovered) = open_writer(disk, options, rand::random(), Checkpoints::Thread)?;
         let (mut journal, writer) = Journal::of(writer);
         let interval = options.maintenance_interval;
         let thread = thread::Builder::new().name("midge-store".into()).spawn(move || run(*writer, interval));
@@ -227,7 +228,7 @@ impl Journal {
         options: &JournalOptions,
         identity: [u64; 2],
     ) -> Result<(Journal, Recovered), OpenError> {
-        let (writer, recovered) = open_writer(disk, options, identity, false)?;
+        let (writer, recovered) = open_writer(disk, options, identity, Checkpoints::Writer)?;
         let (mut journal, writer) = Journal::of(writer);
         journal.writer = Mutex::new(Running::Inline(writer));
         Ok((journal, recovered))
@@ -249,6 +250,14 @@ impl Journal {
     pub(crate) fn turn(&self, is_tick: bool) {
         if let Running::Inline(writer) = &mut *self.writer.lock() {
             writer.turn(is_tick);
+        }
+    }
+
+    /// Checkpoints are written some turns after they were begun, as they are when a thread writes them.
+    #[cfg(test)]
+    pub(crate) fn write_checkpoints_later(&self) {
+        if let Running::Inline(writer) = &mut *self.writer.lock() {
+            writer.checkpoints = Checkpoints::Later;
         }
     }
 
@@ -428,7 +437,8 @@ fn run(mut writer: Writer, interval: Duration) {
 
 /// Opens a store, copies forward what is needed, and closes it.
 fn compact_all(directory: &Path, options: &JournalOptions) -> Result<(), OpenError> {
-    let (mut writer, _) = open_writer(Arc::new(RealDisk::new(directory)), options, rand::random(), false)?;
+    let disk = Arc::new(RealDisk::new(directory));
+    let (mut writer, _) = open_writer(disk, options, rand::random(), Checkpoints::Writer)?;
     writer.compact_all();
     let health = writer.commit.health();
     writer.commit.close();
@@ -447,7 +457,7 @@ fn open_writer(
     disk: Arc<dyn Disk>,
     options: &JournalOptions,
     identity: [u64; 2],
-    in_background: bool,
+    checkpoints: Checkpoints,
 ) -> Result<(Writer, Recovered), OpenError> {
     // What is not ours gets no lock file.
     Listing::read(&*disk)?;
@@ -470,7 +480,7 @@ fn open_writer(
         facts,
         checkpoint_bytes,
         log_since,
-        in_background,
+        checkpoints,
     });
     // Limits and figures hold from the beginning.
     writer.turn(false);

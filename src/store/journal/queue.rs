@@ -9,6 +9,8 @@
 
 use std::collections::VecDeque;
 
+use triomphe::Arc;
+
 use super::codec::{Malformed, Reader, put_number, put_numbers, put_time};
 use super::frame::Position;
 use crate::message::BrokerTime;
@@ -56,7 +58,8 @@ pub(super) struct PageMeta {
 #[derive(Clone, Debug)]
 pub(super) enum Chunk {
     Loaded(VecDeque<Ref>),
-    Sealed(PageMeta),
+    /// Shared with copies of the queue, for as long as it is a page.
+    Sealed(Arc<PageMeta>),
 }
 
 impl Chunk {
@@ -79,7 +82,7 @@ pub(super) struct Queue {
 pub(super) enum Next {
     Nothing,
     Refs(Vec<Ref>),
-    Page(PageMeta),
+    Page(Arc<PageMeta>),
 }
 
 /// What became of a page that was written.
@@ -88,7 +91,7 @@ pub(super) enum Sealing {
     /// It stands for references that were loaded.
     Done,
     /// It stands for what another page stood for.
-    Replaced(PageMeta),
+    Replaced(Arc<PageMeta>),
     /// Its references are not those of the queue.
     Impossible,
 }
@@ -207,7 +210,7 @@ impl Queue {
     pub(super) fn next(&self, after: RowId, rows_max: usize) -> Next {
         let Some(at) = self.position(RowId(after.0.saturating_add(1))) else { return Next::Nothing };
         match &self.chunks[at] {
-            Chunk::Sealed(page) => Next::Page(page.clone()),
+            Chunk::Sealed(page) => Next::Page(Arc::clone(page)),
             Chunk::Loaded(refs) => {
                 let from = refs.partition_point(|found| found.row <= after);
                 Next::Refs(refs.range(from..).take(rows_max).copied().collect())
@@ -232,7 +235,11 @@ impl Queue {
         if let Chunk::Sealed(known) = &mut self.chunks[from] {
             // It was loaded only to be written elsewhere.
             let same = (known.first, known.last, known.count) == (page.first, page.last, page.count);
-            return if same { Sealing::Replaced(std::mem::replace(known, page)) } else { Sealing::Impossible };
+            return if same {
+                Sealing::Replaced(std::mem::replace(known, Arc::new(page)))
+            } else {
+                Sealing::Impossible
+            };
         }
         let mut before = VecDeque::new();
         for chunk in self.chunks.range(from..=to) {
@@ -249,7 +256,7 @@ impl Queue {
         self.chunks.truncate(from);
         let loaded = |refs: VecDeque<Ref>| (!refs.is_empty()).then_some(Chunk::Loaded(refs));
         self.chunks.extend(loaded(before));
-        self.chunks.push_back(Chunk::Sealed(page));
+        self.chunks.push_back(Chunk::Sealed(Arc::new(page)));
         self.chunks.extend(loaded(after));
         self.chunks.extend(behind);
         Sealing::Done

@@ -91,11 +91,9 @@ impl<K: Hash + Eq + Clone, V: Clone> SharedMap<K, V> {
         part.entry(key).or_default()
     }
 
-    /// Gives each entry away, and lets go of each part when it is through with it.
-    pub(super) fn for_each(self, mut each: impl FnMut(&K, &V)) {
-        for part in self.parts {
-            part.iter().for_each(|(key, value)| each(key, value));
-        }
+    /// Shows each entry, until one fails. A part that was shown need not be copied any longer when it changes.
+    pub(super) fn try_for_each<E>(self, mut each: impl FnMut(&K, &V) -> Result<(), E>) -> Result<(), E> {
+        self.parts.into_iter().try_for_each(|part| part.iter().try_for_each(|(key, value)| each(key, value)))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
@@ -144,7 +142,7 @@ mod tests {
         assert_eq!(all(&picture), before);
         assert_ne!(all(&map), before);
         let mut left = before;
-        picture.for_each(|key, value| assert_eq!(left.remove(key), Some(*value)));
-        assert!(left.is_empty());
+        let shown = picture.try_for_each(|key, value| (left.remove(key) == Some(*value)).then_some(()).ok_or(()));
+        assert_eq!((shown, left.len()), (Ok(()), 0));
     }
 }

@@ -381,7 +381,8 @@ impl Disk for SimDisk {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        self.write_at(name, 0, &vec![0; bytes as usize])
+        let length = self.list()?.into_iter().find(|(known, _)| known == name).map_or(0, |(_, length)| length);
+        if length > bytes { self.truncate(name, bytes) } else { self.write_at(name, 0, &vec![0; bytes as usize]) }
     }
 
     fn free_space(&self) -> io::Result<u64> {

@@ -18,7 +18,7 @@ use super::disk::Disk;
 use super::frame::FRAME_HEADER;
 use super::index::Index;
 use super::log::{Log, Numbers, WriteError};
-use super::maintain::{Checkpointing, Sealing};
+use super::maintain::{Checkpointing, Checkpoints, Sealing};
 use super::read::SegmentReader;
 use super::reserve::Reserve;
 use super::{Figures, JournalOptions};
@@ -63,8 +63,7 @@ pub(super) struct Writer {
     pub(super) is_full: bool,
     /// On the file system, when last looked at.
     pub(super) free: u64,
-    /// Checkpoints in a thread of their own.
-    pub(super) in_background: bool,
+    pub(super) checkpoints: Checkpoints,
 }
 
 /// What a writer begins with.
@@ -78,7 +77,7 @@ pub(super) struct Start {
     pub facts: Facts,
     pub checkpoint_bytes: u64,
     pub log_since: u64,
-    pub in_background: bool,
+    pub checkpoints: Checkpoints,
 }
 
 /// Why a turn ended early.
@@ -90,12 +89,12 @@ pub(super) enum Stop {
 
 impl Writer {
     pub(super) fn new(start: Start) -> Self {
-        let Start { disk, options, commit, index, figures, log, facts, checkpoint_bytes, log_since, in_background } =
+        let Start { disk, options, commit, index, figures, log, facts, checkpoint_bytes, log_since, checkpoints } =
             start;
         let written = index.read().next_record - 1;
         Writer {
             sweep_at: options.loaded_rows_max,
-            reserve: Reserve::find(Arc::clone(&disk)),
+            reserve: Reserve::find(Arc::clone(&disk), options.reserve_bytes),
             disk,
             options,
             commit,
@@ -120,7 +119,7 @@ impl Writer {
             is_out_of_space: false,
             is_full: false,
             free: u64::MAX,
-            in_background,
+            checkpoints,
         }
     }
 
@@ -131,9 +130,11 @@ impl Writer {
             self.settle(|writer| writer.write_batches(&work));
             let written = work.pending.bytes.len();
             self.settle(|writer| writer.maintain(is_tick, written));
-            if work.is_closed {
-                self.settle(Writer::finish);
-            }
+        }
+        if work.is_closed {
+            // It removes files: nobody else may have the directory before it is done.
+            self.end_checkpoint(true);
+            self.settle(Writer::finish);
         }
         self.publish_figures();
         self.spare = std::mem::take(&mut work.pending);
@@ -288,7 +289,7 @@ impl Writer {
     fn publish_figures(&self) {
         let index = self.index.read();
         let mut figures = self.figures.lock();
-        figures.bytes = self.log.bytes() + self.checkpoint_bytes + self.reserve.bytes();
+        figures.bytes = self.bytes();
         figures.live_bytes = index.live.total() + self.checkpoint_bytes;
         figures.rows = index.rows;
         figures.retained = index.retained.len() as u64;

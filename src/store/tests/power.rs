@@ -76,7 +76,10 @@ impl Story {
 
     fn open(&self) -> Result<(Journal, Recovered), OpenError> {
         let reserve_bytes = if self.has_reserve { 4 << 10 } else { 0 };
-        Journal::open_inline(Arc::clone(&self.disk) as Arc<_>, &JournalOptions { reserve_bytes, ..tiny() }, [77, 78])
+        let options = JournalOptions { reserve_bytes, ..tiny() };
+        let (journal, recovered) = Journal::open_inline(Arc::clone(&self.disk) as Arc<_>, &options, [77, 78])?;
+        journal.write_checkpoints_later();
+        Ok((journal, recovered))
     }
 
     /// A start that must succeed, and find what it must.
