@@ -118,6 +118,7 @@ mod tests {
         assert_eq!(kind_of(&checkpoint_name(u64::from(u32::MAX))), FileKind::Checkpoint(u64::from(u32::MAX)));
         assert_eq!(kind_of(&format!("{}{TEMPORARY}", checkpoint_name(1))), FileKind::Temporary);
         assert_eq!(kind_of("lock"), FileKind::Lock);
+        assert_eq!(kind_of("reserve.new"), FileKind::Reserve);
         for other in
             ["1.segment", "checkpoint-x", "99999999999999999.segment", "mosquitto.db", "9999999999999999.segment"]
         {

@@ -16,7 +16,7 @@
 //! | `NNNNNNNNNNNNNNNN.segment` | the log, in pieces of 32 MiB at most (`files`, `frame`, `record`) |
 //! | `checkpoint-NNNNNNNNNNNNNNNN` | the index as it was at one place of the log (`checkpoint`) |
 //! | `….new` | a checkpoint that is being written; removed at a start |
-//! | `reserve` | space that is given away when the disk is full (`reserve`): its bytes mean nothing, and it may be removed |
+//! | `reserve.new` | space that is given away when the disk is full (`reserve`): its bytes mean nothing |
 //! | `….damaged…` | what `midge store repair` has put aside; never looked at |
 //!
 //! # Versions of the format
@@ -26,7 +26,8 @@
 //! another version of it, be it one kind of record: an old program must not skip what it does not understand. An upgrade
 //! is a start of the new program: it reads the old files, and its first checkpoint is of the new version. A downgrade
 //! needs a copy from before (`midge store backup`), since the first start of a new version may write what the old one
-//! refuses.
+//! refuses. The reserve has no version: a program that does not know it takes it for a checkpoint that was not finished,
+//! and removes it.
 //!
 //! # What never happens
 //!
@@ -104,8 +105,8 @@ pub struct JournalOptions {
     pub bytes_max: Option<u64>,
     /// What is to stay free on the file system.
     pub free_bytes_min: u64,
-    /// What is kept, beside room for a checkpoint, for emptying queues when the disk is full: so much is left free by
-    /// messages, and so much again in a file for the case that others take that.
+    /// What is kept for emptying queues when the disk is full: so much is left free by messages, and so much again, with
+    /// room for a checkpoint, is in a file for the case that others take that.
     pub reserve_bytes: u64,
     /// Where a segment ends.
     pub segment_bytes: u64,

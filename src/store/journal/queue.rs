@@ -153,6 +153,13 @@ impl Queue {
 
     /// The chunk in which a row is, if it is.
     fn position(&self, row: RowId) -> Option<usize> {
+        // Rows come at the end, and mostly go at the front.
+        if self.chunks.front()?.last() >= row {
+            return Some(0);
+        }
+        if self.chunks.back()?.last() < row {
+            return None;
+        }
         let at = self.chunks.partition_point(|chunk| chunk.last() < row);
         (at < self.chunks.len()).then_some(at)
     }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::log::WriteError;
 
-pub(super) const RESERVE_FILE: &str = "reserve";
+/// An older program, which does not know it, removes what ends so: nothing is kept for one that makes no use of it.
+pub(super) const RESERVE_FILE: &str = "reserve.new";
 
 /// It grows and shrinks by the smallest reserve divided by this.
 const STEPS: u64 = 4;

@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use super::opening::{inline, message, session};
 use super::power::tiny;
 use crate::store::journal::disk::Disk;
-use crate::store::journal::sim::SimDisk;
+use crate::store::journal::sim::{Fault, SimDisk};
 use crate::store::journal::{Journal, JournalOptions};
 use crate::store::{Change, Durability, Health, OwnerId, RowId, Store};
 
@@ -60,8 +60,9 @@ fn an_emptied_store_takes_messages_again_before_any_time_has_passed() {
     }
 }
 
-fn has_reserve(disk: &SimDisk) -> bool {
-    disk.list().unwrap().iter().any(|(name, bytes)| name == "reserve" && *bytes > 0)
+fn reserved(disk: &SimDisk) -> u64 {
+    let files = disk.list().unwrap();
+    files.iter().find(|(name, _)| name == "reserve.new").map_or(0, |(_, bytes)| *bytes)
 }
 
 /// Others take what is free, and what is needed at a time is acknowledged all the same.
@@ -81,14 +82,61 @@ fn a_store_on_a_disk_without_a_free_byte_is_emptied_from_its_reserve() {
     let mut was_used = false;
     for row in rows {
         store(&journal, Change::Done { owner: OwnerId(1), row });
-        was_used |= !has_reserve(&disk) && matches!(journal.status().health, Health::Full(_));
+        was_used |= reserved(&disk) == 0 && matches!(journal.status().health, Health::Full(_));
     }
     assert!(was_used, "there was room without it");
     (0..10).for_each(|_| journal.turn(false));
     let status = journal.status();
     assert_eq!((status.health, status.rows), (Health::Good, 0));
-    assert!(has_reserve(&disk), "it is kept again for the next time: {:?}", disk.list());
+    assert!(reserved(&disk) > 0, "it is kept again for the next time: {:?}", disk.list());
     assert!(journal.append(&[message(1, &[7; 900], false)], Durability::Fsync).is_ok());
+}
+
+/// It is as large as a checkpoint makes it, and takes nothing of what is to stay free.
+#[test]
+fn the_reserve_grows_and_shrinks_with_the_room_and_the_checkpoint() {
+    let disk = Arc::new(SimDisk::new(1));
+    let options = JournalOptions { reserve_bytes: 16 << 10, free_bytes_min: 64 << 10, ..tiny() };
+    let set_free = |bytes: u64| {
+        disk.set_bytes_max(disk.list().unwrap().iter().map(|(_, bytes)| bytes).sum::<u64>() + bytes);
+    };
+    set_free((64 << 10) + 1000);
+    let journal = inline(&disk, &options);
+    assert!(matches!(journal.status().health, Health::Full(_)), "there is none");
+    set_free(70 << 10);
+    journal.turn(true);
+    assert_eq!((reserved(&disk), journal.status().health), (4 << 10, Health::Good));
+    set_free(1 << 20);
+    journal.turn(true);
+    assert_eq!(reserved(&disk), 20 << 10, "with a step for an empty checkpoint");
+    let change_all = |change: fn(u64) -> Change| {
+        (1..=400).for_each(|owner| drop(journal.append(&[change(owner)], Durability::Os).unwrap()));
+        journal.turn(false);
+        journal.turn(true);
+        reserved(&disk)
+    };
+    let large = change_all(session);
+    assert!((28 << 10..=32 << 10).contains(&large), "{large}");
+    assert_eq!(change_all(|owner| Change::DeleteOwner(OwnerId(owner))), 20 << 10);
+}
+
+#[test]
+fn a_store_that_has_failed_lets_go_of_its_directory_when_its_checkpoint_is_written() {
+    let disk = Arc::new(SimDisk::new(1));
+    let journal = inline(&disk, &tiny());
+    journal.write_checkpoints_later();
+    journal.append(&[session(1)], Durability::Fsync).unwrap();
+    while journal.append(&[message(1, &[7; 900], false)], Durability::Fsync).unwrap().first.0 < 8 {}
+    journal.turn(false);
+    let checkpoint = || disk.list().unwrap().into_iter().find(|(name, _)| name.starts_with("checkpoint-")).unwrap().0;
+    let before = checkpoint();
+    journal.append(&[message(1, &[7; 900], false)], Durability::Fsync).unwrap();
+    disk.fail_after(1, Fault::Sync);
+    journal.turn(false);
+    assert!(matches!(journal.status().health, Health::Failed(_)), "{:?}", journal.status());
+    assert_eq!(checkpoint(), before, "it was begun a turn ago");
+    journal.close();
+    assert_ne!(checkpoint(), before);
 }
 
 const FILLINGS_MAX: usize = 50;
