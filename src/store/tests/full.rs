@@ -110,7 +110,10 @@ fn the_reserve_grows_and_shrinks_with_the_room_and_the_checkpoint() {
     journal.turn(true);
     assert_eq!(reserved(&disk), 20 << 10, "with a step for an empty checkpoint");
     let change_all = |change: fn(u64) -> Change| {
-        (1..=400).for_each(|owner| drop(journal.append(&[change(owner)], Durability::Os).unwrap()));
+        for owner in 1..=400 {
+            journal.append(&[change(owner)], Durability::Os).unwrap();
+        }
+        // Some segments are over and dead: a checkpoint is due that removes them.
         journal.turn(false);
         journal.turn(true);
         reserved(&disk)
