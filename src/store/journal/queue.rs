@@ -144,6 +144,10 @@ impl Queue {
         if let Some(Chunk::Loaded(refs)) = self.chunks.back_mut()
             && refs.len() < rows_max
         {
+            // Twice as much at a time would be the most of what very many short queues take.
+            if refs.len() == refs.capacity() {
+                refs.reserve_exact((refs.len() / 2).max(4).min(rows_max - refs.len()));
+            }
             refs.push_back(found);
             return false;
         }
