@@ -1,7 +1,6 @@
 //! A client that sends: as much as its lane allows, or what is due.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -13,7 +12,6 @@ use super::lane::Lane;
 use super::link::Link;
 use super::outgoing::{MessageKind, Template};
 use super::pace::Pace;
-use super::stage::Stage;
 use super::stamp::Stamp;
 use crate::packet::{PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, encode_ack};
 
@@ -97,16 +95,14 @@ impl Sending {
     }
 
     async fn until_stop(&mut self) -> Result<(), Fault> {
-        let mut listener = Arc::clone(&self.board.stage).listen();
-        poll_fn(|cx| {
-            match listener.poll_change(cx) {
-                Some(Stage::Ping) => self.link.ping(),
-                Some(Stage::Stop) => return Poll::Ready(Ok(())),
-                Some(Stage::Run) | None => {}
+        let listener = Arc::clone(&self.board.stage).listen();
+        let serve = |cx: &mut Context<'_>, is_ping_due| {
+            if is_ping_due {
+                self.link.ping();
             }
-            self.poll_serve(cx).map(Err)
-        })
-        .await
+            self.poll_serve(cx)
+        };
+        listener.until_stop(serve).await
     }
 
     /// Ends with what went wrong.

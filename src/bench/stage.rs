@@ -1,10 +1,13 @@
 //! What all clients are told at once. They look at it whenever they run, so that a look has to cost next to nothing.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+
+use super::fault::Fault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -60,13 +63,22 @@ impl StageListener {
         let now = self.switch.now();
         (self.known.replace(now) != Some(now)).then_some(now)
     }
+
+    /// Serves until the run stops, or until something goes wrong. Who serves is told whether a ping is due.
+    pub(super) async fn until_stop(
+        mut self,
+        mut poll_serve: impl FnMut(&mut Context<'_>, bool) -> Poll<Fault>,
+    ) -> Result<(), Fault> {
+        poll_fn(|cx| match self.poll_change(cx) {
+            Some(Stage::Stop) => Poll::Ready(Ok(())),
+            stage => poll_serve(cx, stage == Some(Stage::Ping)).map(Err),
+        })
+        .await
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::task::Poll;
-
     use super::*;
 
     #[tokio::test]

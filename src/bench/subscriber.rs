@@ -15,7 +15,6 @@ use super::incoming::{Acknowledged, Arrival, Event};
 use super::lane::Lane;
 use super::link::Link;
 use super::seen::{Place, Seen};
-use super::stage::Stage;
 use crate::packet::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, SubAck, encode_ack};
 
 /// What a subscriber is due.
@@ -106,16 +105,14 @@ impl Receiving {
     }
 
     async fn until_stop(&mut self) -> Result<(), Fault> {
-        let mut listener = Arc::clone(&self.board.stage).listen();
-        poll_fn(|cx| {
-            match listener.poll_change(cx) {
-                Some(Stage::Ping) => self.link.ping(),
-                Some(Stage::Stop) => return Poll::Ready(Ok(())),
-                Some(Stage::Run) | None => {}
+        let listener = Arc::clone(&self.board.stage).listen();
+        let serve = |cx: &mut Context<'_>, is_ping_due| {
+            if is_ping_due {
+                self.link.ping();
             }
-            self.poll_serve(cx).map(Err)
-        })
-        .await
+            self.poll_serve(cx)
+        };
+        listener.until_stop(serve).await
     }
 
     fn poll_subscribed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::bench::board::{Count, Last};
-use crate::bench::conductor::{Conductor, Stop};
+use crate::bench::conductor::{Conductor, Mark, Stop};
 use crate::bench::lane::{Lane, LaneSize};
 use crate::bench::pace::Pace;
 use crate::bench::publisher::Publisher;
@@ -188,6 +188,25 @@ impl Load {
             Err(Stop { status: Status::Stalled, .. }) if self.is_missing_something() => Ok(()),
             outcome => outcome,
         }
+    }
+
+    /// Drains, and tells what subscribers have got since `begin`: how many a second, in how many seconds, at how much CPU.
+    pub(super) async fn drain_and_tell(
+        &self,
+        conductor: &mut Conductor<'_>,
+        begin: &Mark,
+        [rate, span, cpu]: [&'static str; 3],
+    ) -> Result<(), Stop> {
+        let outcome = self.drain(conductor).await;
+        let end = conductor.mark();
+        let received = (end.counts - begin.counts)[Count::Received] as f64;
+        let seconds = conductor.board.last(Last::Received).saturating_sub(begin.at) as f64 / 1e9;
+        if received > 0.0 {
+            conductor.report.set(rate, received / seconds);
+            conductor.report.set(span, seconds);
+            conductor.tell_cpu_each(begin, &end, cpu, received);
+        }
+        outcome
     }
 
     fn is_missing_something(&self) -> bool {

@@ -74,16 +74,7 @@ async fn come_back(conductor: &mut Conductor<'_>, load: &Load, sleepers: &[Subsc
     }
     let connected = begin.counts[Count::Connected] + load.subscribers();
     conductor.until("coming back", |counts| counts[Count::Connected] >= connected).await?;
-    let outcome = load.drain(conductor).await;
-    let end = conductor.mark();
-    let counts = end.counts - begin.counts;
+    let counts = conductor.board.counts() - begin.counts;
     conductor.report.set("sessions_present", counts[Count::SessionsPresent] as f64);
-    let received = counts[Count::Received] as f64;
-    let seconds = conductor.board.last(Last::Received).saturating_sub(begin.at) as f64 / 1e9;
-    if received > 0.0 {
-        conductor.report.set("drained_per_s", received / seconds);
-        conductor.report.set("drain_s", seconds);
-        conductor.tell_cpu_each(&begin, &end, "drain_cpu_us_per_msg", received);
-    }
-    outcome
+    load.drain_and_tell(conductor, &begin, ["drained_per_s", "drain_s", "drain_cpu_us_per_msg"]).await
 }

@@ -73,18 +73,8 @@ async fn publish_all(conductor: &mut Conductor<'_>, phase: &'static str, count: 
 
 async fn replay(conductor: &mut Conductor<'_>, load: &Load) -> Result<(), Stop> {
     let begin = conductor.mark();
-    let before = conductor.board.counts()[Count::Received];
     load.subscribe(conductor).await?;
-    let outcome = load.drain(conductor).await;
-    let end = conductor.mark();
-    let received = (end.counts[Count::Received] - before) as f64;
-    let seconds = conductor.board.last(Last::Received).saturating_sub(begin.at) as f64 / 1e9;
-    if received > 0.0 {
-        conductor.report.set("replayed_per_s", received / seconds);
-        conductor.report.set("replay_s", seconds);
-        conductor.tell_cpu_each(&begin, &end, "replay_cpu_us_per_msg", received);
-    }
-    outcome
+    load.drain_and_tell(conductor, &begin, ["replayed_per_s", "replay_s", "replay_cpu_us_per_msg"]).await
 }
 
 /// An empty retained message takes the place of each one.

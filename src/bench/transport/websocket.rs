@@ -7,15 +7,15 @@ use std::task::{Context, Poll, ready};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::net::websocket::{End, FrameDecoder, apply_mask, proof};
+use crate::net::websocket::{End, FrameDecoder, OPCODE_CLOSE, OPCODE_PONG, apply_mask, encode_head, poll_early, proof};
 
 /// A write is cut into frames of this size at most: what is masked is copied.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Of the server's answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const OPCODE_BINARY: u8 = 2;
-const OPCODE_CLOSE: u8 = 8;
-const OPCODE_PONG: u8 = 10;
+/// In the byte of the length: a mask follows.
+const MASKED: u8 = 0x80;
 /// Nothing went wrong.
 const CLOSE_NORMAL: [u8; 2] = 1000u16.to_be_bytes();
 
@@ -76,18 +76,11 @@ fn check_answer(head: &[u8], key: &str) -> io::Result<()> {
 
 impl<S> WebSocket<S> {
     fn put_frame(&mut self, opcode: u8, payload: &[u8]) {
-        self.out.push(0x80 | opcode);
-        match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-            (Ok(length @ ..126), _) => self.out.push(0x80 | length),
-            (_, Ok(length)) => {
-                self.out.push(0x80 | 126);
-                self.out.extend(length.to_be_bytes());
-            }
-            _ => {
-                self.out.push(0x80 | 127);
-                self.out.extend((payload.len() as u64).to_be_bytes());
-            }
-        }
+        let mut head = [0; 10];
+        let length = encode_head(payload.len(), &mut head);
+        head[0] = 0x80 | opcode;
+        head[1] |= MASKED;
+        self.out.extend_from_slice(&head[..length]);
         let mask = rand::random::<[u8; 4]>();
         self.out.extend(mask);
         let from = self.out.len();
@@ -112,13 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Reads once; whether that brought payload, or the end.
     fn poll_payload(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let from = buf.filled().len();
-        if self.early.is_empty() {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        } else {
-            let n = self.early.len().min(buf.remaining());
-            buf.put_slice(&self.early[..n]);
-            self.early.drain(..n);
-        }
+        ready!(poll_early(&mut self.early, &mut self.inner, cx, buf))?;
         let read = &mut buf.filled_mut()[from..];
         let is_end = read.is_empty();
         let payload = self.decoder.decode(read);

@@ -322,7 +322,7 @@ pub(crate) fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
 }
 
 /// The header of a binary frame from the server, which is never masked (section 5.1), in `head`; returns its length.
-pub(super) fn encode_head(payload_bytes: usize, head: &mut [u8; 10]) -> usize {
+pub(crate) fn encode_head(payload_bytes: usize, head: &mut [u8; 10]) -> usize {
     head[0] = 0x82; // [MQTT-6.0.0-1]
     match (u8::try_from(payload_bytes), u16::try_from(payload_bytes)) {
         (Ok(length @ ..126), _) => {
@@ -349,8 +349,8 @@ pub(super) fn encode_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-pub(super) const OPCODE_CLOSE: u8 = 8;
-pub(super) const OPCODE_PONG: u8 = 10;
+pub(crate) const OPCODE_CLOSE: u8 = 8;
+pub(crate) const OPCODE_PONG: u8 = 10;
 
 #[cfg(test)]
 mod tests {

@@ -13,9 +13,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub(crate) use self::frame::apply_mask;
+use self::frame::encode_control;
 pub use self::frame::{End, FrameDecoder, FrameError};
-use self::frame::{OPCODE_CLOSE, OPCODE_PONG, encode_control, encode_head};
+pub(crate) use self::frame::{OPCODE_CLOSE, OPCODE_PONG, apply_mask, encode_head};
 pub(crate) use self::upgrade::proof;
 pub use self::upgrade::{Accepted, Refusal, Upgrade, UpgradeRules, upgrade};
 
@@ -152,13 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Reads once; how much payload that brought.
     fn poll_payload(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Payload>> {
         let from = buf.filled().len();
-        if self.early.is_empty() {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        } else {
-            let n = self.early.len().min(buf.remaining());
-            buf.put_slice(&self.early[..n]);
-            self.early.drain(..n);
-        }
+        ready!(poll_early(&mut self.early, &mut self.inner, cx, buf))?;
         let read = &mut buf.filled_mut()[from..];
         if read.is_empty() {
             return Poll::Ready(Ok(Payload::EndOfStream));
@@ -200,6 +194,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.payload_left -= n - of_head;
         n - of_head
     }
+}
+
+/// Hands out what was read together with the head of the HTTP message before anything else is read.
+pub(crate) fn poll_early<S: AsyncRead + Unpin>(
+    early: &mut Vec<u8>,
+    inner: &mut S,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if early.is_empty() {
+        return Pin::new(inner).poll_read(cx, buf);
+    }
+    let n = early.len().min(buf.remaining());
+    buf.put_slice(&early[..n]);
+    early.drain(..n);
+    Poll::Ready(Ok(()))
 }
 
 enum Payload {
