@@ -65,6 +65,8 @@ pub(super) struct Conductor<'a> {
     broker: Option<Watched>,
     tasks: JoinSet<Result<(), Fault>>,
     clients: usize,
+    /// Those whose sessions stay in the broker until they are ended.
+    lasting: Vec<Caller>,
     /// Without progress for so long, the run is over.
     pub(super) stall: Duration,
     /// Clients may fail; they are counted.
@@ -103,6 +105,7 @@ impl<'a> Conductor<'a> {
             broker,
             tasks: JoinSet::new(),
             clients: 0,
+            lasting: Vec::new(),
             stall: plan.generator.stall,
             is_tolerant: false,
             first_fault: None,
@@ -122,12 +125,17 @@ impl<'a> Conductor<'a> {
         format!("midge-bench-{}", self.run)
     }
 
-    /// A client of this run, by a name that nobody else of it has.
+    /// A client of this run, by a name that nobody else of it has; lasting is a session that outlives its connection.
     pub(super) fn caller(&mut self, name: &str, is_lasting: bool) -> Caller {
         let number = self.clients;
         self.clients += 1;
         let greeting = Greeting { clean_start: !is_lasting, is_lasting, ..greeting(self.plan, &self.run, name) };
-        Caller { board: Arc::clone(&self.board), dialer: Arc::clone(&self.dialer), number, greeting, due: None }
+        let caller =
+            Caller { board: Arc::clone(&self.board), dialer: Arc::clone(&self.dialer), number, greeting, due: None };
+        if is_lasting {
+            self.lasting.push(caller.clone());
+        }
+        caller
     }
 
     pub(super) fn spawn(&mut self, task: impl Future<Output = Result<(), Fault>> + Send + 'static) {
@@ -314,8 +322,8 @@ impl<'a> Conductor<'a> {
     }
 
     /// Ends sessions that clients have left in the broker.
-    pub(super) async fn forget_sessions(&mut self, callers: Vec<Caller>) {
-        self.stop_clients().await;
+    pub(super) async fn forget_sessions(&mut self) {
+        let callers = std::mem::take(&mut self.lasting);
         let all = self.board.counts()[Count::Ended] + callers.len() as u64;
         callers.into_iter().for_each(|caller| self.spawn(caller.forget()));
         self.is_tolerant = false;

@@ -80,5 +80,6 @@ async fn measure(plan: &Plan, progress: &mut dyn FnMut(&Progress)) -> Report {
     let begin = conductor.mark();
     scenario::run(&mut conductor).await;
     conductor.stop_clients().await;
+    conductor.forget_sessions().await;
     conductor.finish(&begin)
 }

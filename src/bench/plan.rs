@@ -100,6 +100,8 @@ pub enum Wildcard {
 /// A closed loop: publishers send as long as the window is open.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
+    /// All clients have sessions that outlive their connections, which are ended after the run.
+    pub is_lasting: bool,
     pub amount: Amount,
     /// Messages that may be under way to the slowest subscriber; `None` for the scenario's own.
     pub window: Option<u64>,

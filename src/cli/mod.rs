@@ -64,7 +64,7 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     Certs(certs::CertsArgs),
     Import(import::ImportArgs),
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
 }
 
 impl Cli {

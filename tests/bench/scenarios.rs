@@ -47,6 +47,32 @@ fn fanin_to_a_shared_subscription() {
 }
 
 #[test]
+fn sessions_that_last() {
+    in_every_version("pairs -N 3 -n 100 --lasting", &[0, 1, 2], |run| run.is_whole(100, 100));
+    in_every_version("fanin -p 3 -s 2 --shared -n 100 --lasting", &[2], |run| run.is_whole(100, 100));
+    in_every_version("fanout -p 2 -s 3 -n 100 --lasting", &[1], |run| run.is_whole(100, 300));
+}
+
+#[test]
+fn the_broker_keeps_what_lasting_sessions_are_due_and_nothing_of_others() {
+    let broker = TestBroker::start_on_disk();
+    for version in VERSIONS {
+        for (qos, messages_kept) in [(0, 0), (1, 100), (2, 100)] {
+            let line = format!("pairs -N 2 -n 100 {version} -q {qos}");
+            let records = || broker.figure("midge_store_records_total");
+            let before = records();
+            broker.bench(&line).is_whole(100, 100);
+            let clean = records();
+            broker.bench(&format!("{line} --lasting")).is_whole(100, 100);
+            assert_eq!(clean, before, "{line}");
+            // Four sessions, the subscriptions of two, and the messages with their acknowledgements.
+            assert!(records() - clean >= 6 + 2 * messages_kept, "{line}: {}", records() - clean);
+            assert_eq!(broker.figure("midge_store_sessions"), 0, "{line}");
+        }
+    }
+}
+
+#[test]
 fn latency() {
     in_every_version("latency -N 3 --rate 1000 -d 0.2 --warmup 0.05", &[0, 1, 2], |run| {
         run.is_whole(250, 250);
@@ -154,9 +180,14 @@ fn nothing_is_left_in_the_broker() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("ctl.sock");
     let broker = TestBroker::start_with(&format!("admin.socket = {socket:?}\nsys.interval = 0\n"), directory);
-    for line in
-        ["retained -n 50 -q 0", "retained -n 50 -q 1", "offline -n 20", "connect -c 20 --lasting --v5 --settle 0"]
-    {
+    for line in [
+        "retained -n 50 -q 0",
+        "retained -n 50 -q 1",
+        "offline -n 20",
+        "connect -c 20 --lasting --v5 --settle 0",
+        "pairs -N 3 -n 20 --lasting",
+        "fanin -p 3 -s 2 -n 20 -q 2 --shared --lasting --v5",
+    ] {
         assert_eq!(broker.bench(line).code, Some(0));
     }
     for what in [["clients", "list"], ["retained", "list"]] {

@@ -26,15 +26,11 @@ pub(super) async fn run(conductor: &mut Conductor<'_>, asked: &Connect) {
     conductor.report.param("lasting", asked.is_lasting);
     conductor.is_tolerant = true;
     let clients = make_clients(conductor, asked);
-    let callers = clients.iter().map(|client| client.caller.clone()).collect();
     let outcome = connect_and_stay(conductor, asked, clients).await;
     conductor.conclude(outcome);
     let connect_time = conductor.board.connect_time.lock().clone();
     conductor.report.distribution(CONNECT_TIME, &connect_time);
     judge(conductor);
-    if asked.is_lasting {
-        conductor.forget_sessions(callers).await;
-    }
 }
 
 fn make_clients(conductor: &mut Conductor<'_>, asked: &Connect) -> Vec<Subscriber> {

@@ -22,7 +22,7 @@ pub(super) async fn fanout(conductor: &mut Conductor<'_>, publishers: u32, subsc
     let topics = vec![topic.clone(); publishers as usize];
     let window = flow.window.unwrap_or(WINDOW);
     let lane = LoadLane::new(conductor, topics, topic, subscribers, window);
-    run(conductor, vec![lane], flow.amount, window).await;
+    run(conductor, vec![lane], flow, window).await;
 }
 
 pub(super) async fn fanin(
@@ -40,7 +40,7 @@ pub(super) async fn fanin(
     let window = flow.window.unwrap_or(WINDOW);
     let make = if is_shared { LoadLane::shared } else { LoadLane::new };
     let lane = make(conductor, topics, filter, subscribers, window);
-    run(conductor, vec![lane], flow.amount, window).await;
+    run(conductor, vec![lane], flow, window).await;
 }
 
 pub(super) async fn pairs(conductor: &mut Conductor<'_>, pairs: u32, wildcard: Option<Wildcard>, flow: Flow) {
@@ -59,16 +59,17 @@ pub(super) async fn pairs(conductor: &mut Conductor<'_>, pairs: u32, wildcard: O
     if let Some(wildcard) = wildcard {
         conductor.report.param("wildcard", if wildcard == Wildcard::Plus { "plus" } else { "hash" });
     }
-    run(conductor, lanes, flow.amount, window).await;
+    run(conductor, lanes, flow, window).await;
 }
 
-async fn run(conductor: &mut Conductor<'_>, lanes: Vec<LoadLane>, amount: Amount, window: u64) {
+async fn run(conductor: &mut Conductor<'_>, lanes: Vec<LoadLane>, flow: Flow, window: u64) {
     conductor.report.param("window", window);
     if conductor.plan.messages.qos != QoS::AtMostOnce {
         conductor.report.param("inflight", conductor.plan.generator.inflight_max);
     }
-    let load = Load::new(lanes);
-    let outcome = stream(conductor, &load, amount).await;
+    conductor.report.param("lasting", flow.is_lasting);
+    let load = Load::new(lanes).lasting(flow.is_lasting);
+    let outcome = stream(conductor, &load, flow.amount).await;
     load.close();
     conductor.conclude(outcome);
     conductor.report.distribution(LATENCY, &conductor.board.all_latencies());

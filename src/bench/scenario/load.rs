@@ -30,6 +30,7 @@ pub(super) struct Load {
     lanes: Vec<LoadLane>,
     /// Whether messages of a publisher come in order.
     is_ordered: bool,
+    is_lasting: bool,
     /// Messages that each subscriber has read.
     tallies: Vec<Arc<AtomicU64>>,
 }
@@ -83,12 +84,18 @@ impl Load {
             first += lane.topics.len() as u32;
         }
         let subscribers: u32 = lanes.iter().map(|lane| lane.subscribers).sum();
-        Load { lanes, is_ordered: true, tallies: (0..subscribers).map(|_| Arc::default()).collect() }
+        let tallies = (0..subscribers).map(|_| Arc::default()).collect();
+        Load { lanes, is_ordered: true, is_lasting: false, tallies }
     }
 
     /// Messages may come in any order: each is on a topic of its own.
     pub(super) fn unordered(lanes: Vec<LoadLane>) -> Load {
         Load { is_ordered: false, ..Load::new(lanes) }
+    }
+
+    /// Sessions of publishers and subscribers outlive their connections.
+    pub(super) fn lasting(self, is_lasting: bool) -> Load {
+        Load { is_lasting, ..self }
     }
 
     pub(super) fn subscribers(&self) -> u64 {
@@ -123,7 +130,7 @@ impl Load {
     /// Subscribers connect and subscribe; returns when all have.
     pub(super) async fn subscribe(&self, conductor: &mut Conductor<'_>) -> Result<(), Stop> {
         let before = conductor.board.now();
-        for subscriber in self.make_subscribers(conductor, false) {
+        for subscriber in self.make_subscribers(conductor, self.is_lasting) {
             conductor.spawn(subscriber.run());
         }
         let all = self.subscribers();
@@ -144,7 +151,7 @@ impl Load {
         let places = self.lanes.iter().flat_map(|lane| (0..lane.topics.len()).map(move |at| (lane, at)));
         for (number, (lane, index)) in places.enumerate() {
             let publisher = Publisher {
-                caller: conductor.caller(&format!("{}{number}", what.name), false),
+                caller: conductor.caller(&format!("{}{number}", what.name), self.is_lasting),
                 lane: Arc::clone(&lane.lane),
                 index,
                 number: number as u32,

@@ -28,7 +28,6 @@ pub(super) async fn run(
     let outcome = leave_and_return(conductor, &load, &sleepers, count, settle).await;
     conductor.conclude(outcome);
     load.tell_deliveries(conductor);
-    conductor.forget_sessions(sleepers.into_iter().map(|sleeper| sleeper.caller).collect()).await;
 }
 
 async fn leave_and_return(

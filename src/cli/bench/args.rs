@@ -204,6 +204,10 @@ pub(super) struct FlowArgs {
     /// The window opens when so many messages fit into it; a quarter of it if not given
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MESSAGES_MAX))]
     pub(super) batch: Option<u64>,
+    /// Sessions that outlive their connections (Clean Start 0; in MQTT 5 with a Session Expiry Interval of an hour). What
+    /// they are due at QoS 1 and 2, the broker has to keep before it acknowledges. They are ended after the run
+    #[arg(long)]
+    pub(super) lasting: bool,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

@@ -21,6 +21,8 @@ Examples:
       127.0.0.1:1883, and what CPU each takes.
   midge bench fanout -s 100 -q 1 --host broker.example.com
       Every message goes to 100 subscribers, at QoS 1.
+  midge bench pairs -N 100 -q 1 --lasting
+      Between sessions that outlive their connections: every message is kept before it is acknowledged.
   midge bench fanin -p 1000 -s 4 --shared --v5
       1000 publishers; 4 subscribers share their messages.
   midge bench latency --rate 20000

@@ -115,7 +115,7 @@ impl FlowArgs {
             Some(messages) => Amount::Messages(messages),
             None => Amount::Time { warmup: self.warmup, measured: self.duration },
         };
-        Flow { amount, window: self.window }
+        Flow { is_lasting: self.lasting, amount, window: self.window }
     }
 }
 

@@ -2,7 +2,8 @@
 
 mod tampering;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -68,12 +69,34 @@ impl TestBroker {
     }
 
     fn with(text: &str, directory: TempDir) -> TestBroker {
+        Self::with_config(text, directory, |config| config.store.memory = true)
+    }
+
+    fn with_config(text: &str, directory: TempDir, adapt: impl Fn(&mut Config)) -> TestBroker {
         let file = directory.path().join("midge.toml");
         let mut config = Config::parse(file.to_str().unwrap(), text).unwrap_or_else(|error| panic!("{error}"));
-        config.store.memory = true;
+        adapt(&mut config);
         let runtime = Runtime::new().unwrap();
         let broker = runtime.block_on(Broker::start(&config)).unwrap_or_else(|error| panic!("{error}"));
         TestBroker { runtime, broker: Some(broker), directory }
+    }
+
+    /// With its store on disk, and figures for [`TestBroker::figure`].
+    pub fn start_on_disk() -> TestBroker {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let keys = format!("admin.http = \"127.0.0.1:0\"\nsys.interval = 0\n[store]\ndirectory = {store:?}\n");
+        Self::with_config(&format!("{keys}{CONFIG}"), directory, |_| {})
+    }
+
+    /// One of those that Prometheus gets.
+    pub fn figure(&self, name: &str) -> u64 {
+        let mut http = TcpStream::connect(self.broker.as_ref().unwrap().admin_address().unwrap()).unwrap();
+        http.write_all(b"GET /metrics HTTP/1.1\r\nHost: midge\r\nConnection: close\r\n\r\n").unwrap();
+        let mut metrics = String::new();
+        http.read_to_string(&mut metrics).unwrap();
+        let figure = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        figure.unwrap_or_else(|| panic!("no {name} in {metrics}"))
     }
 
     pub fn directory(&self) -> &Path {
