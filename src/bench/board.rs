@@ -22,6 +22,8 @@ pub enum Count {
     Failed,
     Subscribed,
     Ended,
+    /// Clients that have connected, done what they were to do, and left.
+    Lives,
     Pongs,
     Sent,
     Acknowledged,

@@ -14,9 +14,7 @@ use super::fault::Fault;
 use super::greeting::{Greeting, Welcome};
 use super::incoming::{Event, Incoming, TAIL_BYTES_MAX};
 use super::transport::Wire;
-use crate::packet::{
-    Disconnect, Packet, PacketId, ProtocolVersion, QoS, Subscribe, SubscribeFilters, SubscribeOptions, UserProperties,
-};
+use crate::packet::{Disconnect, Packet, ProtocolVersion};
 
 /// Read at a time.
 const READ_BYTES: usize = 256 * 1024;
@@ -62,17 +60,6 @@ impl Link {
                 return Err(Fault::NoAnswer);
             }
         }
-    }
-
-    pub(super) fn subscribe(&mut self, filter: &str, qos: QoS) {
-        let filters = [(filter, SubscribeOptions { qos, ..SubscribeOptions::default() })];
-        let packet = Packet::Subscribe(Subscribe {
-            packet_id: PacketId::MAX,
-            subscription_identifier: None,
-            user_properties: UserProperties::default(),
-            filters: SubscribeFilters::from_list(&filters),
-        });
-        packet.encode(self.version, &mut self.queue);
     }
 
     pub(super) fn ping(&mut self) {
@@ -139,14 +126,19 @@ impl Link {
     }
 
     /// Says good-bye, and waits until the broker has closed the connection.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(self) {
+        self.close_and_see(&mut |_| {}).await;
+    }
+
+    /// The same for who wants to know what still comes.
+    pub(super) async fn close_and_see(mut self, on: &mut impl FnMut(Event<'_>)) {
         self.disconnect();
         let gone = poll_fn(|cx| {
             if let Poll::Ready(Err(_)) = self.poll_send(cx) {
                 return Poll::Ready(());
             }
             loop {
-                if ready!(self.poll_receive(cx, &mut |_| {})).is_err() {
+                if ready!(self.poll_receive(cx, on)).is_err() {
                     return Poll::Ready(());
                 }
             }

@@ -29,6 +29,7 @@ mod histogram;
 mod incoming;
 mod lane;
 mod link;
+mod mayfly;
 mod outgoing;
 mod pace;
 mod plan;
@@ -41,6 +42,7 @@ mod seen;
 mod stage;
 mod stamp;
 mod subscriber;
+mod topics;
 mod transport;
 
 use std::io;

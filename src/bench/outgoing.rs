@@ -1,10 +1,10 @@
 //! Ready-made PUBLISH packets: encoded once, then copied with what differs from message to message written over.
 
-use super::stamp::{STAMP_BYTES, Stamp};
-use crate::packet::{Packet, PacketId, ProtocolVersion, Publish, PublishProperties, QoS};
+use std::ops::Range;
 
-/// Digits of a number that stands in a topic.
-pub const TOPIC_DIGITS: usize = 8;
+use super::stamp::{STAMP_BYTES, Stamp};
+use super::topics::Topics;
+use crate::packet::{Packet, PacketId, ProtocolVersion, Publish, PublishProperties, QoS};
 
 /// What all messages of a publisher have in common.
 pub(super) struct MessageKind<'a> {
@@ -13,8 +13,7 @@ pub(super) struct MessageKind<'a> {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) payload_bytes: usize,
-    /// The topic ends in [`TOPIC_DIGITS`] digits, which become the number of the message.
-    pub(super) is_numbered: bool,
+    pub(super) topics: Topics,
 }
 
 /// A packet, and where in it what is.
@@ -23,7 +22,8 @@ pub(super) struct Template {
     /// `None` when the payload has no room for one.
     stamp_at: Option<usize>,
     id_at: Option<usize>,
-    digits_at: Option<usize>,
+    topic_at: Range<usize>,
+    topics: Topics,
 }
 
 impl Template {
@@ -49,7 +49,8 @@ impl Template {
             bytes,
             stamp_at: (kind.payload_bytes >= STAMP_BYTES).then_some(payload_at),
             id_at: has_id.then_some(topic_end),
-            digits_at: kind.is_numbered.then(|| topic_end - TOPIC_DIGITS),
+            topic_at: topic_end - kind.topic.len()..topic_end,
+            topics: kind.topics,
         }
     }
 
@@ -70,13 +71,7 @@ impl Template {
         if let Some(at) = self.id_at {
             packet[at..at + 2].copy_from_slice(&packet_id.to_be_bytes());
         }
-        if let Some(at) = self.digits_at {
-            let mut rest = stamp.number;
-            for digit in packet[at..at + TOPIC_DIGITS].iter_mut().rev() {
-                *digit = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
-        }
+        self.topics.write(stamp, &mut packet[self.topic_at.clone()]);
     }
 }
 
@@ -97,7 +92,7 @@ mod tests {
                     qos,
                     retain: true,
                     payload_bytes: 200,
-                    is_numbered: true,
+                    topics: Topics::Numbered,
                 };
                 let template = Template::new(&kind);
                 let mut bytes = Vec::new();
@@ -129,7 +124,7 @@ mod tests {
             qos: QoS::AtMostOnce,
             retain: true,
             payload_bytes: 0,
-            is_numbered: false,
+            topics: Topics::One,
         };
         let mut bytes = Vec::new();
         Template::new(&kind).append(STAMP, 0, &mut bytes);

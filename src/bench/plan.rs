@@ -72,6 +72,10 @@ pub enum Scenario {
     Connect { clients: u32, rate: Option<f64>, subscribes: bool, is_lasting: bool, settle: Duration },
     /// Messages that are kept for those who subscribe later.
     Retained { count: u64, subscribers: u32, settle: Duration },
+    /// So many subscriptions that each message matches `matches` of them; how the cost of finding those grows.
+    Trie { publishers: u32, subscriptions: u64, connections: u32, matches: u32, plus: f64, hash: f64, flow: Flow },
+    /// Clients that connect, subscribe, send themselves a message, get it and leave, again and again.
+    Churn { clients: u32, duration: Duration },
     /// Sessions whose clients are absent collect messages, and get them later.
     Offline { publishers: u32, subscribers: u32, count: u64, settle: Duration },
 }
@@ -86,6 +90,8 @@ impl Scenario {
             Scenario::Connect { .. } => "connect",
             Scenario::Retained { .. } => "retained",
             Scenario::Offline { .. } => "offline",
+            Scenario::Trie { .. } => "trie",
+            Scenario::Churn { .. } => "churn",
         }
     }
 }

@@ -13,6 +13,7 @@ use super::link::Link;
 use super::outgoing::{MessageKind, Template};
 use super::pace::Pace;
 use super::stamp::Stamp;
+use super::topics::Topics;
 use crate::packet::{PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, encode_ack};
 
 #[derive(Clone)]
@@ -24,8 +25,7 @@ pub(super) struct Publisher {
     /// Of all publishers of the run; it is on every message.
     pub(super) number: u32,
     pub(super) topic: String,
-    /// The topic ends in digits, which become the number of the message.
-    pub(super) is_numbered: bool,
+    pub(super) topics: Topics,
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) payload_bytes: usize,
@@ -76,7 +76,7 @@ impl Sending {
             qos: publisher.qos,
             retain: publisher.retain,
             payload_bytes: publisher.payload_bytes,
-            is_numbered: publisher.is_numbered,
+            topics: publisher.topics,
         };
         Sending {
             link,
@@ -200,7 +200,7 @@ enum Step {
 }
 
 /// Messages that wait for their acknowledgement.
-struct Inflight {
+pub(super) struct Inflight {
     /// Packet ids, the one that has been free for longest first.
     free: VecDeque<u16>,
     /// Of packet id 1 and so on.
@@ -209,16 +209,16 @@ struct Inflight {
 
 /// What acknowledgements brought.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Done {
+pub(super) struct Done {
     /// Messages with which it is over.
-    acknowledged: u64,
+    pub(super) acknowledged: u64,
     /// Of these, those that the broker would not take.
-    refused: u64,
-    stray: u64,
+    pub(super) refused: u64,
+    pub(super) stray: u64,
 }
 
 impl Inflight {
-    fn new(max: u16) -> Inflight {
+    pub(super) fn new(max: u16) -> Inflight {
         Inflight { free: (1..=max).collect(), steps: vec![Step::Free; usize::from(max)] }
     }
 
@@ -227,7 +227,7 @@ impl Inflight {
     }
 
     /// A packet id; there is a free one.
-    fn take(&mut self) -> u16 {
+    pub(super) fn take(&mut self) -> u16 {
         let id = self.free.pop_front().unwrap_or_default();
         if let Some(step) = self.step(id) {
             *step = Step::Published;
@@ -239,7 +239,14 @@ impl Inflight {
         self.steps.get_mut(usize::from(id).checked_sub(1)?)
     }
 
-    fn on_ack(&mut self, ack: &Acknowledged, qos: QoS, version: ProtocolVersion, out: &mut Vec<u8>, done: &mut Done) {
+    pub(super) fn on_ack(
+        &mut self,
+        ack: &Acknowledged,
+        qos: QoS,
+        version: ProtocolVersion,
+        out: &mut Vec<u8>,
+        done: &mut Done,
+    ) {
         let (Some(step), Some(packet_id)) = (self.step(ack.packet_id), PacketId::new(ack.packet_id)) else {
             done.stray += 1;
             return;

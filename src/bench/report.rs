@@ -71,6 +71,7 @@ pub const METRICS: &[Metric] = &[
     metric("mbytes_out_per_s", "read", "MB/s", "all bytes that came from the broker"),
     metric("connects_per_s", "connected", "/s", "connections up to the CONNACK"),
     metric("stored_per_s", "stored", "/s", "retained messages published, acknowledged at QoS 1 and 2"),
+    metric("cycles_per_s", "lives", "/s", "clients that connected, got what they sent themselves, and left"),
     metric("replayed_per_s", "replayed", "/s", "retained messages that new subscriptions got"),
     metric("queued_per_s", "queued", "/s", "copies for subscribers that are away, when their message is acknowledged"),
     metric("drained_per_s", "drained", "/s", "copies that subscribers got when they came back"),
@@ -94,9 +95,16 @@ pub const METRICS: &[Metric] = &[
     metric("connect_max_us", "connect, largest", "µs", ""),
     metric("connect_mean_us", "connect, mean", "µs", ""),
     metric("connect_samples", "connects", "", ""),
+    metric("cycle_p50_us", "a life, median", "µs", "from the start of a connection to its end by the broker"),
+    metric("cycle_p99_us", "a life, 99 %", "µs", ""),
+    metric("cycle_p999_us", "a life, 99.9 %", "µs", ""),
+    metric("cycle_max_us", "a life, longest", "µs", ""),
+    metric("cycle_mean_us", "a life, mean", "µs", ""),
+    metric("cycle_samples", "lives", "", "whose length counts"),
     metric("broker_cpu_us_per_msg", "broker CPU", "µs", "of the broker, for each message delivered"),
     metric("broker_cpu_us_per_in_or_out", "broker CPU", "µs", "for each message received or delivered"),
     metric("broker_cpu_us_per_connect", "broker CPU", "µs", "for each connection made"),
+    metric("broker_cpu_us_per_cycle", "broker CPU", "µs", "for each life of a client"),
     metric("broker_cpu_us_per_ping", "broker CPU", "µs", "for each ping"),
     metric("store_cpu_us_per_msg", "broker CPU, storing", "µs", "for each retained message"),
     metric("replay_cpu_us_per_msg", "broker CPU, replaying", "µs", "for each retained message delivered"),
@@ -106,6 +114,7 @@ pub const METRICS: &[Metric] = &[
     metric("broker_cpu_util", "broker CPU", "CPUs", "1 is one CPU busy all the time"),
     metric("gen_cpu_us_per_msg", "generator CPU", "µs", "of this command, for each message delivered"),
     metric("gen_cpu_us_per_connect", "generator CPU", "µs", "of this command, for each connection made"),
+    metric("gen_cpu_us_per_cycle", "generator CPU", "µs", "of this command, for each life of a client"),
     metric("gen_cpu_s", "generator CPU", "s", ""),
     metric("gen_cpu_util", "generator CPU", "CPUs", "near 1 for each thread, the generator may be the limit"),
     metric(
@@ -126,11 +135,14 @@ pub const METRICS: &[Metric] = &[
     metric("rss_per_connection_bytes", "memory", "bytes", "for each idle connection, on a freshly started broker"),
     metric("rss_per_message_bytes", "memory", "bytes", "for each retained message, on a freshly started broker"),
     metric("rss_per_queued_bytes", "memory", "bytes", "for each copy queued, on a freshly started broker"),
+    metric("rss_per_subscription_bytes", "memory", "bytes", "for each subscription, on a freshly started broker"),
     metric("connected", "connected", "", "clients"),
     metric("failed", "failed", "", "clients that did not get through"),
     metric("lost_while_idle", "lost while idle", "", "connections that the broker closed"),
     metric("pongs", "pongs", "", "clients that answered the ping"),
     metric("sessions_present", "sessions", "", "that the broker had kept"),
+    metric("cycles", "lives", "", "in the measured time"),
+    metric("unfinished", "unfinished", "", "clients that did not get what they sent"),
     metric("sent", "sent", "", "messages, warm-up included"),
     metric("expected", "due", "", "deliveries: messages, times the subscribers that are due them"),
     metric("received", "received", "", "different ones"),
@@ -158,6 +170,9 @@ pub(super) const SEND_LAG: [&str; 6] = [
 ];
 pub(super) const CONNECT_TIME: [&str; 6] =
     ["connect_p50_us", "connect_p99_us", "connect_p999_us", "connect_max_us", "connect_mean_us", "connect_samples"];
+
+pub(super) const LIFE_TIME: [&str; 6] =
+    ["cycle_p50_us", "cycle_p99_us", "cycle_p999_us", "cycle_max_us", "cycle_mean_us", "cycle_samples"];
 
 /// What a run found.
 #[derive(Clone, Debug)]

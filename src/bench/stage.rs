@@ -43,7 +43,7 @@ impl StageSwitch {
         StageListener { switch: self, known: None }
     }
 
-    fn now(&self) -> Stage {
+    pub(super) fn now(&self) -> Stage {
         match self.stage.load(SeqCst) {
             0 => Stage::Run,
             1 => Stage::Ping,

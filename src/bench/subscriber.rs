@@ -15,7 +15,11 @@ use super::incoming::{Acknowledged, Arrival, Event};
 use super::lane::Lane;
 use super::link::Link;
 use super::seen::{Place, Seen};
-use crate::packet::{Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, SubAck, encode_ack};
+use super::topics::Filters;
+use crate::packet::{
+    Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, SubAck, Subscribe, SubscribeFilters,
+    SubscribeOptions, UserProperties, encode_ack,
+};
 
 /// What a subscriber is due.
 #[derive(Clone)]
@@ -34,7 +38,9 @@ pub(super) struct Share {
 
 #[derive(Clone)]
 pub(super) struct Subscription {
-    pub(super) filter: String,
+    pub(super) filters: Filters,
+    /// Filters in a packet.
+    pub(super) batch: usize,
     pub(super) qos: QoS,
 }
 
@@ -52,14 +58,11 @@ pub(super) struct Subscriber {
 impl Subscriber {
     /// Connects, subscribes, and receives until the run stops.
     pub(super) async fn run(self) -> Result<(), Fault> {
-        let (mut link, welcome) = self.caller.call().await?;
+        let (link, welcome) = self.caller.call().await?;
         // MQTT 3.1 does not say.
         let is_told = self.caller.greeting.version != ProtocolVersion::V3;
         if self.comes_back && is_told && !welcome.session_present {
             return Err(Fault::NoSession);
-        }
-        if let Some(subscription) = &self.subscription {
-            link.subscribe(&subscription.filter, subscription.qos);
         }
         let mut receiving = Receiving::new(&self, link);
         receiving.until_stop().await?;
@@ -69,10 +72,7 @@ impl Subscriber {
 
     /// Connects, subscribes, and leaves as soon as the subscription is there.
     pub(super) async fn subscribe_and_leave(self) -> Result<(), Fault> {
-        let (mut link, _) = self.caller.call().await?;
-        if let Some(subscription) = &self.subscription {
-            link.subscribe(&subscription.filter, subscription.qos);
-        }
+        let (link, _) = self.caller.call().await?;
         let mut receiving = Receiving::new(&self, link);
         poll_fn(|cx| receiving.poll_subscribed(cx)).await?;
         self.caller.end(receiving.link).await;
@@ -90,16 +90,10 @@ struct Receiving {
 }
 
 impl Receiving {
-    fn new(subscriber: &Subscriber, link: Link) -> Receiving {
+    fn new(subscriber: &Subscriber, mut link: Link) -> Receiving {
         let Caller { board, number, greeting, .. } = &subscriber.caller;
-        let intake = Intake {
-            version: greeting.version,
-            asked: subscriber.subscription.as_ref().map(|subscription| subscription.qos).unwrap_or_default(),
-            is_subscribed: false,
-            acks: Vec::new(),
-            unreleased: Vec::new(),
-            fault: None,
-        };
+        let mut intake = Intake::new(greeting.version, subscriber.subscription.clone());
+        link.queue().append(&mut intake.out);
         let (board, share) = (Arc::clone(board), subscriber.share.clone());
         Receiving { link, board, share, number: *number, intake }
     }
@@ -166,21 +160,22 @@ impl Receiving {
         board.add(Count::BytesReceived, bytes as u64);
         board.add(Count::Reads, 1);
         harvest.account(board, share.as_ref(), now.unwrap_or_else(|| board.now()));
-        link.queue().append(&mut intake.acks);
+        link.queue().append(&mut intake.out);
         Poll::Ready(intake.fault.take().map_or(Ok(()), Err))
     }
 }
 
 /// What a subscriber knows of the packets that come.
-struct Intake {
+pub(super) struct Intake {
     version: ProtocolVersion,
-    /// The QoS of the subscription.
-    asked: QoS,
-    is_subscribed: bool,
-    acks: Vec<u8>,
+    /// What is still to be asked for.
+    subscription: Option<Subscription>,
+    pub(super) is_subscribed: bool,
+    /// Acknowledgements and the next SUBSCRIBE, on their way out.
+    pub(super) out: Vec<u8>,
     /// A bit for each packet id at QoS 2 whose PUBREL has not come; empty before the first.
     unreleased: Vec<u64>,
-    fault: Option<Fault>,
+    pub(super) fault: Option<Fault>,
 }
 
 /// What is at hand while the messages of one read are looked at.
@@ -196,7 +191,7 @@ struct Look<'a> {
 
 /// What one read brought.
 #[derive(Default)]
-struct Harvest {
+pub(super) struct Harvest {
     messages: u64,
     received: u64,
     duplicates: u64,
@@ -209,6 +204,33 @@ struct Harvest {
 }
 
 impl Intake {
+    /// Asks for the first of its filters.
+    pub(super) fn new(version: ProtocolVersion, subscription: Option<Subscription>) -> Intake {
+        let (out, unreleased) = (Vec::new(), Vec::new());
+        let mut intake = Intake { version, subscription, is_subscribed: false, out, unreleased, fault: None };
+        intake.ask();
+        intake
+    }
+
+    /// One SUBSCRIBE at a time, until all that it is to have is there.
+    fn ask(&mut self) {
+        let Some(Subscription { filters, batch, qos }) = &mut self.subscription else { return };
+        let texts: Vec<_> = filters.take(*batch).collect();
+        let options = SubscribeOptions { qos: *qos, ..SubscribeOptions::default() };
+        let list: Vec<_> = texts.iter().map(|text| (text.as_str(), options)).collect();
+        if list.is_empty() {
+            self.is_subscribed = true;
+            return;
+        }
+        let packet = Packet::Subscribe(Subscribe {
+            packet_id: PacketId::MAX,
+            subscription_identifier: None,
+            user_properties: UserProperties::default(),
+            filters: SubscribeFilters::from_list(&list),
+        });
+        packet.encode(self.version, &mut self.out);
+    }
+
     #[inline]
     fn on_publish(&mut self, arrival: &Arrival, share: &Share, look: &mut Look<'_>, harvest: &mut Harvest) {
         harvest.messages += 1;
@@ -233,16 +255,16 @@ impl Intake {
     }
 
     /// False for a QoS 2 message that has come before under a packet id that is still in use.
-    fn acknowledge(&mut self, arrival: &Arrival) -> bool {
+    pub(super) fn acknowledge(&mut self, arrival: &Arrival) -> bool {
         let Some(packet_id) = PacketId::new(arrival.packet_id) else {
             self.fault = Some(Fault::NotMqtt("a PUBLISH with packet identifier 0".into()));
             return true;
         };
         if arrival.qos == QoS::AtLeastOnce {
-            encode_ack(PacketType::PubAck, packet_id, ReasonCode::Success, self.version, &mut self.acks);
+            encode_ack(PacketType::PubAck, packet_id, ReasonCode::Success, self.version, &mut self.out);
             return true;
         }
-        encode_ack(PacketType::PubRec, packet_id, ReasonCode::Success, self.version, &mut self.acks);
+        encode_ack(PacketType::PubRec, packet_id, ReasonCode::Success, self.version, &mut self.out);
         self.unreleased.resize(1 + usize::from(u16::MAX) / 64, 0);
         let (word, bit) = bit_of(packet_id);
         let is_new = self.unreleased[word] & bit == 0;
@@ -250,7 +272,7 @@ impl Intake {
         is_new
     }
 
-    fn on_event(&mut self, event: &Event<'_>, harvest: &mut Harvest) {
+    pub(super) fn on_event(&mut self, event: &Event<'_>, harvest: &mut Harvest) {
         match event {
             // Whoever expects no messages at all.
             Event::Publish(_) => harvest.foreign += 1,
@@ -258,8 +280,7 @@ impl Intake {
             Event::Pong => harvest.pongs += 1,
             Event::Other(packet) => match &**packet {
                 Packet::SubAck(suback) => {
-                    self.on_suback(suback);
-                    harvest.subscribed += u64::from(self.fault.is_none());
+                    harvest.subscribed += self.on_suback(suback);
                 }
                 _ => self.fault = unexpected(event),
             },
@@ -273,23 +294,25 @@ impl Intake {
                 if let Some(word) = self.unreleased.get_mut(word) {
                     *word &= !bit;
                 }
-                encode_ack(PacketType::PubComp, packet_id, ReasonCode::Success, self.version, &mut self.acks);
+                encode_ack(PacketType::PubComp, packet_id, ReasonCode::Success, self.version, &mut self.out);
             }
             _ => harvest.stray += 1,
         }
     }
 
-    fn on_suback(&mut self, suback: &SubAck<'_>) {
+    /// How many subscriptions it brought.
+    fn on_suback(&mut self, suback: &SubAck<'_>) -> u64 {
+        let asked = self.subscription.as_ref().map(|subscription| subscription.qos).unwrap_or_default();
+        let mut subscribed = 0;
         for reason in suback.reason_codes.iter() {
             match QoS::from_bits(reason as u8) {
                 None => self.fault = Some(Fault::SubscriptionRefused(reason)),
-                Some(granted) if granted < self.asked => {
-                    self.fault = Some(Fault::LowerQoS { granted, asked: self.asked });
-                }
-                Some(_) => {}
+                Some(granted) if granted < asked => self.fault = Some(Fault::LowerQoS { granted, asked }),
+                Some(_) => subscribed += 1,
             }
         }
-        self.is_subscribed = true;
+        self.ask();
+        subscribed
     }
 }
 

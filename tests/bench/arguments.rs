@@ -30,6 +30,9 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         ("pairs --receive-max 0", "--receive-max"),
         ("latency --rate 0", "expected a number a second"),
         ("offline -q 0", "0 is not in 1..=2"),
+        ("trie --plus 1.5", "expected a part"),
+        ("trie -K 0", "0 is not in 1..=1000"),
+        ("churn -q 3", "3 is not in 0..=2"),
         ("retained -n 100000001", "100000001 is not in 1..=100000000"),
     ] {
         let refusal = refusal(line);
@@ -40,7 +43,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
 #[test]
 fn the_help_of_every_scenario_says_units_defaults_and_limits() {
     let directory = tempfile::tempdir().unwrap();
-    for scenario in ["fanout", "fanin", "pairs", "latency", "connect", "retained", "offline"] {
+    for scenario in ["fanout", "fanin", "pairs", "latency", "connect", "retained", "offline", "trie", "churn"] {
         let output = midge(directory.path(), &["bench", scenario, "--help"]).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         for what in ["<SECONDS>", "[default: 127.0.0.1]", "--insecure", "--json", "[default: 5]"] {

@@ -38,6 +38,9 @@ fn a_loss_shows_in_every_scenario() {
         run.ended(4, "loss");
         assert_eq!(run.count("lost"), 1, "{line}");
     }
+    let run = with(Tamper::Drop(20), "trie -N 100 -C 2 -n 200");
+    run.ended(4, "loss");
+    assert_eq!(run.count("lost"), 2);
     let run = with(Tamper::Drop(20), "fanin --shared -p 2 -s 1 -n 100 --v5");
     run.ended(4, "loss");
 }
@@ -47,6 +50,11 @@ fn a_message_that_comes_twice_is_a_duplicate() {
     let run = with(Tamper::Double(50), "fanout -s 2 -n 300");
     run.ended(4, "duplicates");
     assert_eq!((run.count("duplicates"), run.count("received"), run.count("lost")), (2, 600, 0));
+    for (line, is_duplicate) in [("churn -c 1 -d 0.1", true), ("churn -c 1 -d 0.1 -q 1", false)] {
+        let run = with(Tamper::Double(1), line);
+        assert_eq!(run.json["status"] == "duplicates", is_duplicate, "{run:?}");
+        assert_eq!(run.count("duplicates"), run.count("received"), "{run:?}");
+    }
     let run = with(Tamper::Double(300), "retained -n 300 -q 0 --settle 0");
     run.ended(4, "duplicates");
 }
@@ -85,6 +93,18 @@ fn a_window_that_losses_have_filled_stops_the_run() {
         run.says("deliveries are missing");
         assert!(run.count("lost") > 0);
     }
+}
+
+#[test]
+fn a_life_without_its_message_does_not_end() {
+    let run = with(Tamper::Drop(1), "churn -c 3 -d 0.1");
+    run.ended(4, "loss");
+    assert_eq!((run.count("unfinished"), run.count("sent"), run.count("received")), (3, 3, 0));
+    let run = with(Tamper::Spoil(1), "churn -c 1 -d 0.1 --size 16");
+    run.ended(4, "loss");
+    assert_eq!((run.count("unfinished"), run.count("foreign")), (1, 1));
+    with(Tamper::Freeze(1), "churn -c 1 -d 30").ended(3, "stalled");
+    with(Tamper::Cut(1), "churn -c 1 -d 30").ended(5, "disconnected");
 }
 
 #[test]

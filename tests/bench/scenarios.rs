@@ -113,6 +113,33 @@ fn offline() {
 }
 
 #[test]
+fn trie() {
+    in_every_version("trie -N 600 -C 4 -K 2 -p 2 -n 300", &[0, 1, 2], |run| {
+        run.is_whole(300, 600);
+        assert!(run.count("slowest_subscriber") > 0, "{run:?}");
+    });
+    let broker = TestBroker::start();
+    for (line, messages) in [("trie -N 10 -C 1 -K 3 --plus 1 --hash 0 -n 90", 3), ("trie -N 1 --hash 1 -n 30", 1)] {
+        let run = broker.bench(line);
+        run.is_whole(run.count("sent"), run.count("sent") * messages);
+    }
+    let run = broker.bench("trie -N 10 -C 1 -K 3 -n 3");
+    assert_eq!((&run.json["params"]["subscriptions"], &run.json["params"]["connections"]), (&12.into(), &3.into()));
+}
+
+#[test]
+fn churn() {
+    in_every_version("churn -c 5 -d 0.2", &[0, 1, 2], |run| {
+        assert_eq!((run.code, &*run.errors), (Some(0), ""), "{run:?}");
+        let [sent, received, cycles] = ["sent", "received", "cycles"].map(|name| run.count(name));
+        // Those that end after the measured time do not count.
+        assert!(sent == received && received >= 5 && (cycles..=cycles + 5).contains(&received), "{run:?}");
+        assert!(run.count("cycle_samples") <= cycles, "{run:?}");
+        assert!(run.metric("cycle_p50_us") <= run.metric("cycle_max_us"), "{run:?}");
+    });
+}
+
+#[test]
 fn a_run_by_time_ends_and_all_that_was_sent_has_come() {
     let broker = TestBroker::start();
     for line in ["pairs -q 1", "fanout -s 3", "fanin -p 3 --shared -s 2 -q 2 --v5"] {

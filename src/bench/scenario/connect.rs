@@ -7,6 +7,7 @@ use crate::bench::client::Caller;
 use crate::bench::conductor::{Conductor, Stop};
 use crate::bench::report::{CONNECT_TIME, Status};
 use crate::bench::subscriber::{Subscriber, Subscription};
+use crate::bench::topics::Filters;
 use crate::packet::QoS;
 
 /// What is asked for.
@@ -35,11 +36,11 @@ pub(super) async fn run(conductor: &mut Conductor<'_>, asked: &Connect) {
 
 fn make_clients(conductor: &mut Conductor<'_>, asked: &Connect) -> Vec<Subscriber> {
     let client = |n: u32| {
-        let filter = conductor.topic(&format!("connect/{n}"));
+        let filters = Filters::one(conductor.topic(&format!("connect/{n}")));
         let due = asked.rate.map(|rate| conductor.board.now() + (f64::from(n) / rate * 1e9) as u64);
         Subscriber {
             caller: Caller { due, ..conductor.caller(&format!("c{n}"), asked.is_lasting) },
-            subscription: asked.subscribes.then_some(Subscription { filter, qos: QoS::AtMostOnce }),
+            subscription: asked.subscribes.then_some(Subscription { filters, batch: 1, qos: QoS::AtMostOnce }),
             share: None,
             comes_back: false,
         }

@@ -8,9 +8,10 @@ use crate::bench::board::{Count, Last};
 use crate::bench::conductor::{Conductor, Mark, Stop};
 use crate::bench::plan::{Amount, Flow, Wildcard};
 use crate::bench::report::LATENCY;
+use crate::bench::topics::Topics;
 use crate::packet::QoS;
 
-const WINDOW: u64 = 1000;
+pub(super) const WINDOW: u64 = 1000;
 /// Of all pairs together.
 const PAIRS_WINDOW: u64 = 8000;
 const PAIR_WINDOW_MIN: u64 = 4;
@@ -22,7 +23,7 @@ pub(super) async fn fanout(conductor: &mut Conductor<'_>, publishers: u32, subsc
     let topics = vec![topic.clone(); publishers as usize];
     let window = flow.window.unwrap_or(WINDOW);
     let lane = LoadLane::new(conductor, topics, topic, subscribers, window);
-    run(conductor, vec![lane], flow, window).await;
+    run(conductor, Load::new(vec![lane]), flow, Topics::One, window).await;
 }
 
 pub(super) async fn fanin(
@@ -40,7 +41,7 @@ pub(super) async fn fanin(
     let window = flow.window.unwrap_or(WINDOW);
     let make = if is_shared { LoadLane::shared } else { LoadLane::new };
     let lane = make(conductor, topics, filter, subscribers, window);
-    run(conductor, vec![lane], flow, window).await;
+    run(conductor, Load::new(vec![lane]), flow, Topics::One, window).await;
 }
 
 pub(super) async fn pairs(conductor: &mut Conductor<'_>, pairs: u32, wildcard: Option<Wildcard>, flow: Flow) {
@@ -55,34 +56,38 @@ pub(super) async fn pairs(conductor: &mut Conductor<'_>, pairs: u32, wildcard: O
         };
         LoadLane::new(conductor, vec![topic], filter, 1, window)
     });
-    let lanes = lanes.collect();
+    let load = Load::new(lanes.collect());
     if let Some(wildcard) = wildcard {
         conductor.report.param("wildcard", if wildcard == Wildcard::Plus { "plus" } else { "hash" });
     }
-    run(conductor, lanes, flow, window).await;
+    run(conductor, load, flow, Topics::One, window).await;
 }
 
-async fn run(conductor: &mut Conductor<'_>, lanes: Vec<LoadLane>, flow: Flow, window: u64) {
+pub(super) async fn run(conductor: &mut Conductor<'_>, load: Load, flow: Flow, topics: Topics, window: u64) {
     conductor.report.param("window", window);
     if conductor.plan.messages.qos != QoS::AtMostOnce {
         conductor.report.param("inflight", conductor.plan.generator.inflight_max);
     }
     conductor.report.param("lasting", flow.is_lasting);
-    let load = Load::new(lanes).lasting(flow.is_lasting);
-    let outcome = stream(conductor, &load, flow.amount).await;
+    let load = load.lasting(flow.is_lasting);
+    let outcome = stream(conductor, &load, flow.amount, topics).await;
     load.close();
     conductor.conclude(outcome);
     conductor.report.distribution(LATENCY, &conductor.board.all_latencies());
     load.tell_deliveries(conductor);
 }
 
-async fn stream(conductor: &mut Conductor<'_>, load: &Load, amount: Amount) -> Result<(), Stop> {
+async fn stream(conductor: &mut Conductor<'_>, load: &Load, amount: Amount, topics: Topics) -> Result<(), Stop> {
     let count = if let Amount::Messages(count) = amount { Some(count) } else { None };
     let payload_bytes = conductor.plan.messages.payload_bytes;
-    let publishing = Publishing { name: "p", count, retain: false, is_numbered: false, payload_bytes, pace: None };
+    let publishing = Publishing { name: "p", count, retain: false, topics, payload_bytes, pace: None };
+    let before = conductor.mark();
     load.subscribe(conductor).await?;
     load.connect_publishers(conductor, &publishing).await?;
     conductor.rest("settling", SETTLE).await?;
+    if let Topics::Tree(_) = topics {
+        conductor.tell_memory(&before, "rss_per_subscription_bytes", load.subscriptions() as f64);
+    }
     match amount {
         Amount::Messages(count) => send_all(conductor, load, count).await,
         Amount::Time { warmup, measured } => send_for(conductor, load, warmup, measured).await,

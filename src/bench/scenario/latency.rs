@@ -10,6 +10,7 @@ use crate::bench::board::Count;
 use crate::bench::conductor::{Conductor, Stop};
 use crate::bench::pace::Pace;
 use crate::bench::report::{LATENCY, SEND_LAG};
+use crate::bench::topics::Topics;
 
 /// What is asked for.
 pub(super) struct Latency {
@@ -54,7 +55,7 @@ async fn stream(conductor: &mut Conductor<'_>, load: &Load, asked: &Latency) -> 
         name: "p",
         count: None,
         retain: false,
-        is_numbered: false,
+        topics: Topics::One,
         payload_bytes,
         pace: Some(Arc::clone(&pace)),
     };

@@ -10,17 +10,21 @@ use crate::bench::pace::Pace;
 use crate::bench::publisher::Publisher;
 use crate::bench::report::Status;
 use crate::bench::subscriber::{Share, Subscriber, Subscription};
+use crate::bench::topics::{Filters, Topics};
 use crate::packet::QoS;
+
+/// Of a subscriber that has many.
+const SUBSCRIBE_FILTERS: usize = 50;
 
 /// One lane with the topics of its clients.
 pub(super) struct LoadLane {
     pub(super) lane: Arc<Lane>,
     /// By publisher.
     pub(super) topics: Vec<String>,
-    pub(super) filter: String,
-    pub(super) subscribers: u32,
-    /// All subscribers together are one receiver.
-    pub(super) is_shared: bool,
+    /// By subscriber.
+    pub(super) filters: Vec<Filters>,
+    /// So many of each message are due. Subscribers are dealt out to them in turn: each is one, or shares it with others.
+    receivers: usize,
     /// The number of its first publisher in the run.
     pub(super) first_publisher: u32,
 }
@@ -43,7 +47,7 @@ pub(super) struct Publishing {
     /// Messages of all publishers together; `None` for no end.
     pub(super) count: Option<u64>,
     pub(super) retain: bool,
-    pub(super) is_numbered: bool,
+    pub(super) topics: Topics,
     pub(super) payload_bytes: usize,
     pub(super) pace: Option<Arc<Pace>>,
 }
@@ -57,9 +61,8 @@ impl LoadLane {
         subscribers: u32,
         window: u64,
     ) -> Self {
-        let batch = conductor.plan.generator.batch.unwrap_or(window / 4).max(1);
-        let size = LaneSize { publishers: topics.len(), receivers: subscribers as usize, window, batch };
-        LoadLane { lane: Arc::new(Lane::new(size)), topics, filter, subscribers, is_shared: false, first_publisher: 0 }
+        let filters = vec![Filters::one(filter); subscribers as usize];
+        LoadLane::dealt(conductor, topics, filters, subscribers as usize, window)
     }
 
     /// The subscribers share a subscription.
@@ -70,9 +73,21 @@ impl LoadLane {
         subscribers: u32,
         window: u64,
     ) -> Self {
-        let lane = LoadLane::new(conductor, topics, filter, 1, window);
-        let filter = format!("$share/{}/{}", conductor.share_name(), lane.filter);
-        LoadLane { filter, subscribers, is_shared: true, ..lane }
+        let filter = format!("$share/{}/{filter}", conductor.share_name());
+        LoadLane::dealt(conductor, topics, vec![Filters::one(filter); subscribers as usize], 1, window)
+    }
+
+    /// Of each message every receiver is due one: whichever of its subscribers gets it.
+    pub(super) fn dealt(
+        conductor: &Conductor<'_>,
+        topics: Vec<String>,
+        filters: Vec<Filters>,
+        receivers: usize,
+        window: u64,
+    ) -> Self {
+        let batch = conductor.plan.generator.batch.unwrap_or(window / 4).max(1);
+        let size = LaneSize { publishers: topics.len(), receivers, window, batch };
+        LoadLane { lane: Arc::new(Lane::new(size)), topics, filters, receivers, first_publisher: 0 }
     }
 }
 
@@ -83,7 +98,7 @@ impl Load {
             lane.first_publisher = first;
             first += lane.topics.len() as u32;
         }
-        let subscribers: u32 = lanes.iter().map(|lane| lane.subscribers).sum();
+        let subscribers: usize = lanes.iter().map(|lane| lane.filters.len()).sum();
         let tallies = (0..subscribers).map(|_| Arc::default()).collect();
         Load { lanes, is_ordered: true, is_lasting: false, tallies }
     }
@@ -102,6 +117,11 @@ impl Load {
         self.tallies.len() as u64
     }
 
+    /// Filters of all subscribers.
+    pub(super) fn subscriptions(&self) -> u64 {
+        self.lanes.iter().flat_map(|lane| &lane.filters).map(|filters| filters.len() as u64).sum()
+    }
+
     pub(super) fn publishers(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.topics.len() as u64).sum()
     }
@@ -109,17 +129,21 @@ impl Load {
     /// All subscribers, ready to run.
     pub(super) fn make_subscribers(&self, conductor: &mut Conductor<'_>, is_lasting: bool) -> Vec<Subscriber> {
         let messages = conductor.plan.messages;
-        let places = self.lanes.iter().flat_map(|lane| (0..lane.subscribers as usize).map(move |at| (lane, at)));
+        let places = self.lanes.iter().flat_map(|lane| (0..lane.filters.len()).map(move |at| (lane, at)));
         let places = places.zip(&self.tallies).enumerate();
         let subscriber = |(number, ((lane, at), tally)): (usize, ((&LoadLane, usize), &Arc<AtomicU64>))| Subscriber {
             caller: conductor.caller(&format!("s{number}"), is_lasting),
-            subscription: Some(Subscription { filter: lane.filter.clone(), qos: messages.subscription_qos }),
+            subscription: Some(Subscription {
+                filters: lane.filters[at].clone(),
+                batch: SUBSCRIBE_FILTERS,
+                qos: messages.subscription_qos,
+            }),
             share: Some(Share {
                 lane: Arc::clone(&lane.lane),
-                receiver: if lane.is_shared { 0 } else { at },
+                receiver: at % lane.receivers,
                 first_publisher: lane.first_publisher,
                 payload_bytes: messages.payload_bytes,
-                is_ordered: self.is_ordered && !lane.is_shared,
+                is_ordered: self.is_ordered && lane.receivers == lane.filters.len(),
                 tally: Arc::clone(tally),
             }),
             comes_back: false,
@@ -133,7 +157,7 @@ impl Load {
         for subscriber in self.make_subscribers(conductor, self.is_lasting) {
             conductor.spawn(subscriber.run());
         }
-        let all = self.subscribers();
+        let all = self.subscriptions();
         conductor.until("subscribing", |counts| counts[Count::Subscribed] >= all).await?;
         let seconds = conductor.board.last(Last::Subscribed).saturating_sub(before) as f64 / 1e9;
         conductor.report.set("subscribes_per_s", all as f64 / seconds);
@@ -156,7 +180,7 @@ impl Load {
                 index,
                 number: number as u32,
                 topic: lane.topics[index].clone(),
-                is_numbered: what.is_numbered,
+                topics: what.topics,
                 qos: conductor.plan.messages.qos,
                 retain: what.retain,
                 payload_bytes: what.payload_bytes,

@@ -1,16 +1,19 @@
 //! The scenarios: what clients there are, and the phases that they go through.
 
+mod churn;
 mod connect;
 mod flow;
 mod latency;
 mod load;
 mod offline;
 mod retained;
+mod trie;
 
 use std::time::Duration;
 
 use self::connect::Connect;
 use self::latency::Latency;
+use self::trie::Trie;
 use super::conductor::Conductor;
 use super::plan::Scenario;
 
@@ -38,5 +41,10 @@ pub(super) async fn run(conductor: &mut Conductor<'_>) {
         Scenario::Offline { publishers, subscribers, count, settle } => {
             offline::run(conductor, publishers, subscribers, count, settle).await;
         }
+        Scenario::Trie { publishers, subscriptions, connections, matches, plus, hash, flow } => {
+            let asked = Trie { publishers, subscriptions, connections, matches, plus, hash };
+            trie::run(conductor, &asked, flow).await;
+        }
+        Scenario::Churn { clients, duration } => churn::run(conductor, clients, duration).await,
     }
 }

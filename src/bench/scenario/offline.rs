@@ -7,6 +7,7 @@ use super::load::{Load, LoadLane, Publishing};
 use crate::bench::board::{Count, Last};
 use crate::bench::conductor::{Conductor, Stop};
 use crate::bench::subscriber::Subscriber;
+use crate::bench::topics::Topics;
 
 pub(super) async fn run(
     conductor: &mut Conductor<'_>,
@@ -44,7 +45,7 @@ async fn leave_and_return(
     conductor.until("subscribing", |counts| counts[Count::Ended] >= all).await?;
     let payload_bytes = conductor.plan.messages.payload_bytes;
     let publishing =
-        Publishing { name: "p", count: Some(count), retain: false, is_numbered: false, payload_bytes, pace: None };
+        Publishing { name: "p", count: Some(count), retain: false, topics: Topics::One, payload_bytes, pace: None };
     load.connect_publishers(conductor, &publishing).await?;
     conductor.rest("settling", SETTLE).await?;
     queue(conductor, load, count).await?;

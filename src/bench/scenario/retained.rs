@@ -6,7 +6,7 @@ use super::SETTLE;
 use super::load::{Load, LoadLane, Publishing};
 use crate::bench::board::{Count, Last};
 use crate::bench::conductor::{Conductor, Stop};
-use crate::bench::outgoing::TOPIC_DIGITS;
+use crate::bench::topics::{TOPIC_DIGITS, Topics};
 use crate::packet::QoS;
 
 pub(super) async fn run(conductor: &mut Conductor<'_>, count: u64, subscribers: u32, settle: Duration) {
@@ -45,7 +45,7 @@ async fn store(
     settle: Duration,
 ) -> Result<(), Stop> {
     let publishing =
-        Publishing { name: "p", count: Some(count), retain: true, is_numbered: true, payload_bytes, pace: None };
+        Publishing { name: "p", count: Some(count), retain: true, topics: Topics::Numbered, payload_bytes, pace: None };
     load.connect_publishers(conductor, &publishing).await?;
     let begin = conductor.mark();
     load.open();
@@ -83,8 +83,14 @@ async fn clear(conductor: &mut Conductor<'_>, count: u64) -> Result<(), Stop> {
     let filter = topic.clone();
     let load = Load::new(vec![LoadLane::new(conductor, vec![topic], filter, 0, u64::MAX)]);
     let before = conductor.board.counts();
-    let publishing =
-        Publishing { name: "c", count: Some(count), retain: true, is_numbered: true, payload_bytes: 0, pace: None };
+    let publishing = Publishing {
+        name: "c",
+        count: Some(count),
+        retain: true,
+        topics: Topics::Numbered,
+        payload_bytes: 0,
+        pace: None,
+    };
     load.connect_publishers(conductor, &publishing).await?;
     load.open();
     let what = if conductor.plan.messages.qos == QoS::AtMostOnce { Count::Sent } else { Count::Acknowledged };

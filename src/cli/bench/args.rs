@@ -15,8 +15,8 @@ const SIZE_MAX: i64 = 268_000_000;
 const SECONDS_MAX: f64 = 1e6;
 /// Messages a second.
 const RATE_MAX: f64 = 1e8;
-/// So many digits stand in the topics of retained messages.
-const RETAINED_MAX: u64 = 100_000_000;
+/// So many digits stand in topics.
+const NUMBERED_MAX: u64 = 100_000_000;
 const MESSAGES_MAX: u64 = 1 << 40;
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,10 @@ pub(super) enum ScenarioArgs {
     Retained(RetainedArgs),
     /// Messages that wait for absent subscribers until they come back
     Offline(OfflineArgs),
+    /// Many subscriptions of which each message matches a few
+    Trie(TrieArgs),
+    /// Clients that connect, subscribe, send themselves a message, get it and leave, again and again
+    Churn(ChurnArgs),
 }
 
 #[derive(Debug, Args)]
@@ -135,7 +139,7 @@ pub(super) struct ConnectArgs {
 #[derive(Debug, Args)]
 pub(super) struct RetainedArgs {
     /// Messages, each on a topic of its own; at most 100,000,000
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=RETAINED_MAX))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=NUMBERED_MAX))]
     pub(super) messages: u64,
     /// Subscribers that get all of them
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clients())]
@@ -169,6 +173,52 @@ pub(super) struct OfflineArgs {
     pub(super) settle: Duration,
     /// QoS of publishers and subscribers
     #[arg(short, long, value_name = "QOS", default_value_t = 1, value_parser = value_parser!(u8).range(1..=2))]
+    pub(super) qos: u8,
+    /// Bytes of a payload, 16 at least: they say which message it is
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size())]
+    pub(super) size: u32,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TrieArgs {
+    /// Subscriptions of all connections; at most 100,000,000
+    #[arg(short = 'N', long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=NUMBERED_MAX))]
+    pub(super) subscriptions: u64,
+    /// Connections that have them, up to a multiple of --matches
+    #[arg(short = 'C', long, value_name = "N", default_value_t = 8, value_parser = clients())]
+    pub(super) connections: u32,
+    /// Subscriptions that each message matches, all on different connections
+    #[arg(short = 'K', long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
+    pub(super) matches: u32,
+    /// Publishers, each to all topics
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clients())]
+    pub(super) publishers: u32,
+    /// The part of the filters that have a +
+    #[arg(long, value_name = "PART", default_value_t = 0.2, value_parser = part)]
+    pub(super) plus: f64,
+    /// The part that end in #
+    #[arg(long, value_name = "PART", default_value_t = 0.1, value_parser = part)]
+    pub(super) hash: f64,
+    #[command(flatten)]
+    pub(super) flow: FlowArgs,
+    #[command(flatten)]
+    pub(super) message: MessageArgs,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChurnArgs {
+    /// Clients at a time
+    #[arg(short, long, value_name = "N", default_value_t = 16, value_parser = clients())]
+    pub(super) clients: u32,
+    /// Seconds that are measured
+    #[arg(short, long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(super) duration: Duration,
+    /// QoS of the message, and of the subscription
+    #[arg(short, long, value_name = "QOS", default_value_t = 0, value_parser = value_parser!(u8).range(0..=2))]
     pub(super) qos: u8,
     /// Bytes of a payload, 16 at least: they say which message it is
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size())]
@@ -334,6 +384,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected seconds, such as 5 or 0.5".into())
 }
 
+fn part(text: &str) -> Result<f64, String> {
+    let part = text.parse::<f64>().ok().filter(|part| (0.0..=1.0).contains(part));
+    part.ok_or_else(|| "expected a part, from 0 to 1".into())
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| (0.001..=RATE_MAX).contains(rate));
     rate.ok_or_else(|| format!("expected a number a second, from 0.001 to {RATE_MAX}"))
@@ -353,6 +408,8 @@ impl ScenarioArgs {
             ScenarioArgs::Connect(args) => &args.common,
             ScenarioArgs::Retained(args) => &args.common,
             ScenarioArgs::Offline(args) => &args.common,
+            ScenarioArgs::Trie(args) => &args.common,
+            ScenarioArgs::Churn(args) => &args.common,
         }
     }
 }

@@ -32,13 +32,17 @@ Examples:
   midge bench retained -n 100000
   midge bench offline -n 10000 -s 10
       Messages that wait: for those who subscribe later, for those who come back.
+  midge bench trie -N 1000000 -K 2
+      A million subscriptions, of which each message matches two.
+  midge bench churn -c 64
+      Clients that come, send themselves a message and go, again and again.
   midge bench pairs -n 100000 --tls --ca certs/ca.pem --host localhost --json
       A fixed number of messages, over TLS, and the answer for a program.
   midge bench pairs --ws --port 8083
       Over WebSocket.
 
 Each payload says who sent it, which message it is and when it was to leave, and every one of them is
-checked. fanout, fanin and pairs keep at most --window messages under way: a broker that loses some
+checked. fanout, fanin, pairs and trie keep at most --window messages under way: a broker that loses some
 stops them, rather than seem fast. What their latencies tell is how long that queue is; `latency` is
 for the others: there the clock says when messages leave, and every delay counts.
 

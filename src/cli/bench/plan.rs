@@ -8,8 +8,8 @@ use midge::bench::{
 use midge::packet::{ProtocolVersion, QoS};
 
 use super::args::{
-    CommonArgs, FaninArgs, FanoutArgs, FlowArgs, GeneratorArgs, LatencyArgs, OfflineArgs, PairsArgs, RetainedArgs,
-    ScenarioArgs, TargetArgs, WildcardArg,
+    ChurnArgs, CommonArgs, FaninArgs, FanoutArgs, FlowArgs, GeneratorArgs, LatencyArgs, OfflineArgs, PairsArgs,
+    RetainedArgs, ScenarioArgs, TargetArgs, TrieArgs, WildcardArg,
 };
 
 impl ScenarioArgs {
@@ -29,7 +29,9 @@ impl ScenarioArgs {
             ScenarioArgs::Fanout(args) => args.flow,
             ScenarioArgs::Fanin(args) => args.flow,
             ScenarioArgs::Pairs(args) => args.flow,
+            ScenarioArgs::Trie(args) => args.flow,
             ScenarioArgs::Latency(args) => return args.warmup + args.duration,
+            ScenarioArgs::Churn(args) => return args.duration,
             _ => return Duration::ZERO,
         };
         if flow.messages.is_some() { Duration::ZERO } else { flow.warmup + flow.duration }
@@ -40,6 +42,7 @@ impl ScenarioArgs {
             ScenarioArgs::Fanout(args) => args.flow.batch,
             ScenarioArgs::Fanin(args) => args.flow.batch,
             ScenarioArgs::Pairs(args) => args.flow.batch,
+            ScenarioArgs::Trie(args) => args.flow.batch,
             _ => None,
         }
     }
@@ -49,11 +52,13 @@ impl ScenarioArgs {
             ScenarioArgs::Fanout(FanoutArgs { message, .. })
             | ScenarioArgs::Fanin(FaninArgs { message, .. })
             | ScenarioArgs::Pairs(PairsArgs { message, .. })
-            | ScenarioArgs::Latency(LatencyArgs { message, .. }) => {
+            | ScenarioArgs::Latency(LatencyArgs { message, .. })
+            | ScenarioArgs::Trie(TrieArgs { message, .. }) => {
                 messages(message.qos, message.sub_qos.unwrap_or(message.qos), message.size)
             }
             ScenarioArgs::Retained(RetainedArgs { qos, size, .. })
-            | ScenarioArgs::Offline(OfflineArgs { qos, size, .. }) => messages(*qos, *qos, *size),
+            | ScenarioArgs::Offline(OfflineArgs { qos, size, .. })
+            | ScenarioArgs::Churn(ChurnArgs { qos, size, .. }) => messages(*qos, *qos, *size),
             ScenarioArgs::Connect(_) => messages(0, 0, STAMP_BYTES as u32),
         }
     }
@@ -100,6 +105,16 @@ impl ScenarioArgs {
                 count: args.messages,
                 settle: args.settle,
             },
+            ScenarioArgs::Trie(args) => Scenario::Trie {
+                publishers: args.publishers,
+                subscriptions: args.subscriptions,
+                connections: args.connections,
+                matches: args.matches,
+                plus: args.plus,
+                hash: args.hash,
+                flow: args.flow.flow(),
+            },
+            ScenarioArgs::Churn(args) => Scenario::Churn { clients: args.clients, duration: args.duration },
         }
     }
 }
