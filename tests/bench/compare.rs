@@ -24,7 +24,7 @@ fn compare(line: &str) -> Output {
 fn brokers_stand_beside_each_other_with_median_and_range() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("runs.json");
-    let line = format!("--rounds 2 --only pairs-1,ws --rumqttd nowhere --json {}", file.display());
+    let line = format!("--rounds 2 --rows pairs-q1,ws --rumqttd nowhere --json {}", file.display());
     let output = compare(&line);
     let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{errors}");
@@ -33,7 +33,7 @@ fn brokers_stand_beside_each_other_with_median_and_range() {
     let runs: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     let runs = runs["runs"].as_array().unwrap();
     let order: Vec<_> = runs.iter().map(|run| (&run["scenario"], &run["round"], &run["broker"])).collect();
-    let expected = ["pairs-1", "ws"].into_iter().flat_map(|scenario| {
+    let expected = ["pairs-q1", "ws"].into_iter().flat_map(|scenario| {
         let brokers = [(1, "midge"), (1, "mosquitto"), (2, "midge"), (2, "mosquitto")];
         brokers.map(|(round, broker)| (Value::from(scenario), Value::from(round), Value::from(broker)))
     });
@@ -53,11 +53,23 @@ fn brokers_stand_beside_each_other_with_median_and_range() {
         assert!((number - expected).abs() <= expected / 500.0, "{row}: {low}, {high}");
     }
     assert_eq!(cell.matches('–').count(), 1, "{row}");
+
+    let medians = |broker: &str| {
+        let ours = runs.iter().filter(|run| run["scenario"] == "pairs-q1" && run["broker"] == broker);
+        ours.map(|run| run["result"]["metrics"]["broker_cpu_us_per_msg"].as_f64().unwrap()).sum::<f64>() / 2.0
+    };
+    let row = table.lines().find(|line| line.starts_with("| pairs-q1: CPU")).unwrap();
+    let cells: Vec<_> = row.split('|').map(str::trim).collect();
+    assert_eq!((cells[2], cells[4]), ("mosquitto", "0.035"), "{row}");
+    let ratio: f64 = cells[3].trim_end_matches(" (above)").parse().unwrap();
+    let expected = medians("midge") / medians("mosquitto");
+    assert!((ratio - expected).abs() <= expected / 100.0, "{row}: {expected}");
+    assert_eq!(cells[3].ends_with(" (above)"), ratio > 0.035, "{row}");
 }
 
 #[test]
 fn a_scenario_that_does_not_exist_is_refused() {
-    let output = compare("--only pairs-1,flood");
+    let output = compare("--rows pairs-q1,flood");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && errors.contains("there is no flood"), "{errors}");
+    assert!(!output.status.success() && errors.contains("there is no row flood"), "{errors}");
 }
