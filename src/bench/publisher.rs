@@ -162,7 +162,8 @@ impl Sending {
         let room = QUEUE_BYTES_MAX / self.template.len();
         let mut max = (self.count - self.sent).min(room.max(1) as u64);
         if self.qos != QoS::AtMostOnce {
-            max = max.min(self.inflight.free());
+            // What is due by the clock leaves as soon as it can.
+            max = max.min(if self.pace.is_some() { self.inflight.free() } else { self.inflight.open() });
         }
         if max == 0 {
             // An acknowledgement opens the way, or there is none.
@@ -226,6 +227,12 @@ impl Inflight {
         self.free.len() as u64
     }
 
+    /// Messages that may leave together: none before a quarter of all may, so that a broker that acknowledges each by itself
+    /// does not get each next one by itself.
+    fn open(&self) -> u64 {
+        if self.free.len() * 4 >= self.steps.len() { self.free() } else { 0 }
+    }
+
     /// A packet id; there is a free one.
     pub(super) fn take(&mut self) -> u16 {
         let id = self.free.pop_front().unwrap_or_default();
@@ -285,6 +292,16 @@ mod tests {
         assert_eq!([inflight.take(), inflight.take()], [1, 2]);
         acks.iter().for_each(|ack| inflight.on_ack(ack, qos, ProtocolVersion::V5, &mut out, &mut done));
         (done, out, inflight.free.into())
+    }
+
+    #[test]
+    fn messages_leave_together_when_a_quarter_of_them_may() {
+        for (max, hold) in [(1, 0), (3, 0), (10, 2), (100, 24)] {
+            let mut inflight = Inflight::new(max);
+            let open: Vec<_> = (0..max).map(|_| (inflight.open(), inflight.take()).0).collect();
+            let expected = (1..=u64::from(max)).rev().map(|free| if free <= hold { 0 } else { free });
+            assert!(open.iter().copied().eq(expected), "{max}: {open:?}");
+        }
     }
 
     #[test]

@@ -340,7 +340,8 @@ pub(super) struct GeneratorArgs {
     /// Threads that run the clients
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
     pub(super) threads: u16,
-    /// Messages at QoS 1 and 2 that a publisher sends without their acknowledgement; a broker's receive maximum lowers it
+    /// Messages at QoS 1 and 2 that a publisher sends without their acknowledgement; a broker's receive maximum lowers it.
+    /// The next ones leave when a quarter of them is acknowledged, but for `latency`
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u16).range(1..))]
     pub(super) inflight: u16,
     /// Connections that are under way at a time
