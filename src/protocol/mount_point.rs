@@ -8,29 +8,33 @@
 //! those inside and from those outside.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::error::Violation;
 use crate::packet::ReasonCode;
 use crate::topic::ParsedFilter;
 
-/// A prefix that ends with a slash, or nothing.
+/// A prefix that ends with a slash, or nothing. Every session has one, so it is shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MountPoint {
+pub struct MountPoint(Option<Arc<Prefixes>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Prefixes {
     prefix: Box<str>,
-    /// Stands for the `$` that a topic begins with; empty like `prefix`.
+    /// Stands for the `$` that a topic begins with.
     dollar: Box<str>,
 }
 
 impl From<&str> for MountPoint {
     fn from(prefix: &str) -> MountPoint {
-        let dollar = if prefix.is_empty() { String::new() } else { format!("$mount/{prefix}") };
-        MountPoint { prefix: prefix.into(), dollar: dollar.into() }
+        let prefixes = || Prefixes { prefix: prefix.into(), dollar: format!("$mount/{prefix}").into() };
+        MountPoint((!prefix.is_empty()).then(|| Arc::new(prefixes())))
     }
 }
 
 impl MountPoint {
     pub fn as_str(&self) -> &str {
-        &self.prefix
+        self.0.as_ref().map_or("", |prefixes| &prefixes.prefix)
     }
 
     /// Refuses a topic that outside no packet could carry.
@@ -45,15 +49,16 @@ impl MountPoint {
 
     /// A topic of a client in two parts, as it lies outside.
     pub(super) fn outside<'a>(&'a self, topic: &'a str) -> (&'a str, &'a str) {
+        let Some(prefixes) = &self.0 else { return ("", topic) };
         match topic.strip_prefix('$') {
-            Some(rest) if !self.prefix.is_empty() => (&self.dollar, rest),
-            _ => (&self.prefix, topic),
+            Some(rest) => (&prefixes.dollar, rest),
+            None => (&prefixes.prefix, topic),
         }
     }
 
     /// A filter of a client as it lies outside, its share part in front.
     pub(super) fn filter(&self, filter: &str) -> Box<str> {
-        if self.prefix.is_empty() {
+        if self.0.is_none() {
             return filter.into();
         }
         let (share, filter) = match ParsedFilter::parse(filter) {
@@ -66,12 +71,10 @@ impl MountPoint {
 
     /// The topic as clients inside know it; `None` when it lies elsewhere: `red/#` matches `red`, too.
     pub(super) fn inside<'a>(&self, topic: &'a str) -> Option<Cow<'a, str>> {
-        if self.prefix.is_empty() {
-            return Some(topic.into());
-        }
-        match topic.strip_prefix(&*self.dollar) {
+        let Some(prefixes) = &self.0 else { return Some(topic.into()) };
+        match topic.strip_prefix(&*prefixes.dollar) {
             Some(rest) => Some(format!("${rest}").into()),
-            None => topic.strip_prefix(&*self.prefix).filter(|rest| !rest.is_empty()).map(Cow::from),
+            None => topic.strip_prefix(&*prefixes.prefix).filter(|rest| !rest.is_empty()).map(Cow::from),
         }
     }
 }

@@ -15,21 +15,38 @@ use super::action::Kept;
 use crate::message::{Delivery, GroupId, RowId};
 use crate::packet::{PacketId, QoS};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbound {
     slots: VecDeque<Slot>,
     /// Sequence number of the first slot.
     base: u64,
-    /// Slots that are not done.
-    open: u32,
+    /// Slots that are not done: no more than there are packet ids.
+    open: u16,
     /// Slots sent on this network connection, or released, and not done: what the window counts.
-    outstanding: u32,
+    outstanding: u16,
     /// The client's Receive Maximum, or the configured window.
-    window: u32,
-    /// After a reconnect: from which slot on PUBREL is to be sent again.
-    resend_release: Option<u64>,
+    window: u16,
+    /// After a reconnect: from which slot on PUBREL is to be sent again; [`NOTHING`] when all are.
+    resend_release: u64,
     /// The same for PUBLISH, which waits for the window.
-    resend_publish: Option<u64>,
+    resend_publish: u64,
+}
+
+/// Behind every slot that there will ever be.
+const NOTHING: u64 = u64::MAX;
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Outbound {
+            slots: VecDeque::new(),
+            base: 0,
+            open: 0,
+            outstanding: 0,
+            window: 0,
+            resend_release: NOTHING,
+            resend_publish: NOTHING,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,30 +91,30 @@ impl Outbound {
     /// A network connection begins: nothing is outstanding on it but what is released, and all that is open is to be
     /// sent again ([MQTT-4.4.0-1]).
     pub(super) fn connect(&mut self, window: u16) {
-        self.window = u32::from(window); // [MQTT-4.9.0-1]
-        self.outstanding = self.released() as u32;
-        self.resend_release = (self.open > 0).then_some(self.base);
+        self.window = window; // [MQTT-4.9.0-1]
+        self.outstanding = self.released() as u16;
+        self.resend_release = if self.open > 0 { self.base } else { NOTHING };
         self.resend_publish = self.resend_release;
     }
 
     /// How many may begin now: none while a PUBLISH is still to be sent again, and never more than there are free packet
     /// ids.
     pub(super) fn window_free(&self) -> u32 {
-        if self.resend_publish.is_some() {
+        if self.is_resending() {
             return 0;
         }
         let free_ids = PACKET_IDS.saturating_sub(self.slots.len() as u64) as u32;
-        self.window.saturating_sub(self.outstanding).min(free_ids) // [MQTT-3.3.4-9], [MQTT-4.9.0-2]
+        u32::from(self.window.saturating_sub(self.outstanding)).min(free_ids) // [MQTT-3.3.4-9], [MQTT-4.9.0-2]
     }
 
     /// Messages sent and not completely acknowledged.
     pub(super) fn open(&self) -> u32 {
-        self.open
+        u32::from(self.open)
     }
 
     /// The delivery is being sent for the first time: under this id ([MQTT-4.3.2-1], [MQTT-4.3.3-1]).
     pub(super) fn begin(&mut self, delivery: Delivery) -> PacketId {
-        debug_assert!(self.resend_publish.is_none(), "what was in flight before goes first");
+        debug_assert!(!self.is_resending(), "what was in flight before goes first");
         let seq = self.base + self.slots.len() as u64;
         self.slots.push_back(Slot::Sent(delivery));
         self.open += 1;
@@ -128,7 +145,7 @@ impl Outbound {
                     return self.complete(index);
                 }
                 let row = delivery.row;
-                self.outstanding += u32::from(!self.is_counted(index));
+                self.outstanding += u16::from(!self.is_counted(index));
                 self.slots[index] = Slot::Released(row);
                 Acked::Release(row)
             }
@@ -150,20 +167,18 @@ impl Outbound {
     /// The next to send again: every PUBREL, which no window delays ([MQTT-3.3.4-10]), then PUBLISH while the window
     /// has room; each in the original order ([MQTT-4.6.0-1]).
     pub(super) fn next_resend(&mut self) -> Option<Resend> {
-        if let Some(from) = self.resend_release {
-            let seq = self.find(from, |slot| matches!(slot, Slot::Released(_)));
-            self.resend_release = seq.map(|seq| seq + 1);
-            if let Some(seq) = seq
-                && let Some(Slot::Released(row)) = self.slots.get((seq - self.base) as usize)
-            {
-                return Some(Resend::PubRel(packet_id(seq), *row));
-            }
+        let seq = self.find(self.resend_release, |slot| matches!(slot, Slot::Released(_)));
+        self.resend_release = seq.map_or(NOTHING, |seq| seq + 1);
+        if let Some(seq) = seq
+            && let Some(Slot::Released(row)) = self.slots.get((seq - self.base) as usize)
+        {
+            return Some(Resend::PubRel(packet_id(seq), *row));
         }
         if self.outstanding >= self.window {
             return None;
         }
-        let seq = self.find(self.resend_publish?, |slot| matches!(slot, Slot::Sent(_)));
-        self.resend_publish = seq.map(|seq| seq + 1);
+        let seq = self.find(self.resend_publish, |slot| matches!(slot, Slot::Sent(_)));
+        self.resend_publish = seq.map_or(NOTHING, |seq| seq + 1);
         let seq = seq?;
         let Some(Slot::Sent(delivery)) = self.slots.get((seq - self.base) as usize) else { return None };
         self.outstanding += 1;
@@ -179,11 +194,11 @@ impl Outbound {
     /// Whether `outstanding` has this slot in it: all but a PUBLISH that is still to be sent again.
     fn is_counted(&self, index: usize) -> bool {
         let sent = matches!(self.slots[index], Slot::Sent(_));
-        !sent || self.resend_publish.is_none_or(|from| self.base + (index as u64) < from)
+        !sent || self.base + (index as u64) < self.resend_publish
     }
 
     pub(super) fn is_resending(&self) -> bool {
-        self.resend_publish.is_some()
+        self.resend_publish != NOTHING
     }
 
     /// QoS 1 copies in flight that a shared group would get back.
@@ -266,7 +281,7 @@ impl Outbound {
     }
 
     fn finish(&mut self, index: usize) -> Option<Delivery> {
-        self.outstanding -= u32::from(self.is_counted(index));
+        self.outstanding -= u16::from(self.is_counted(index));
         let slot = std::mem::replace(&mut self.slots[index], Slot::Done);
         self.open -= 1;
         while matches!(self.slots.front(), Some(Slot::Done)) {

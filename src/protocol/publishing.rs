@@ -74,7 +74,7 @@ impl Connection {
     }
 
     fn begin_inbound(&mut self, qos: QoS, packet_id: PacketId) -> Begun {
-        let open_max = (self.version == ProtocolVersion::V5).then_some(self.settings.receive_maximum.get());
+        let open_max = (self.version == ProtocolVersion::V5).then_some(self.settings.receive_maximum);
         self.session.as_mut().map_or(Begun::New, |session| session.inbound.begin(qos, packet_id, open_max))
     }
 

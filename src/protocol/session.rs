@@ -1,6 +1,6 @@
 //! Session State (section 4.1): what outlives a network connection, owned by one driver or parked.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::inbound::Inbound;
 use super::mount_point::MountPoint;
 use super::outbound::Outbound;
+use super::replay::{Replay, Replays};
 use super::will::Will;
 use crate::message::{Delivery, GroupId, RowId, SubscriptionIds};
 use crate::packet::{PacketId, SubscribeOptions};
@@ -23,40 +24,8 @@ pub struct SessionSubscription {
     pub id: Option<NonZeroU32>,
 }
 
-/// Retained messages that are still to be sent for one subscription.
-#[derive(Clone, Debug)]
-pub struct Replay {
-    /// Without the share part; retained messages are not sent for shared subscriptions.
-    pub filter: Box<str>,
-    pub options: SubscribeOptions,
-    pub subscription_ids: SubscriptionIds,
-    /// Those from this version on come live.
-    pub before_version: u64,
-    /// The last topic that was looked at.
-    pub after: Option<Box<str>>,
-}
-
-impl Replay {
-    fn new(filter: &str, subscription: SessionSubscription, before_version: u64) -> Self {
-        Replay {
-            filter: filter.into(),
-            options: subscription.options,
-            subscription_ids: subscription.ids(),
-            before_version,
-            after: None,
-        }
-    }
-
-    /// As it was before the broker was started again: what is retained since then comes as it is now. `after` is empty
-    /// while nothing was looked at.
-    pub fn restore(filter: &str, subscription: SessionSubscription, before_version: u64, after: &str) -> Self {
-        let after = Some(after).filter(|after| !after.is_empty());
-        Replay { after: after.map(Into::into), ..Replay::new(filter, subscription, before_version) }
-    }
-}
-
 impl SessionSubscription {
-    fn ids(&self) -> SubscriptionIds {
+    pub(super) fn ids(&self) -> SubscriptionIds {
         self.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get()))
     }
 }
@@ -116,7 +85,7 @@ pub struct Session {
     /// By filter as sent, share part included.
     pub subscriptions: Subscriptions,
     pub will: Option<Box<Will>>,
-    pub replays: VecDeque<Replay>,
+    pub replays: Replays,
     /// Stored messages up to this row may have been sent at QoS 1 before the broker was started again. The packet ids of
     /// those are not stored: it would cost a record a message, and a receiver could make nothing of them, since at QoS 1
     /// every PUBLISH is a new message to it ([MQTT-4.3.2-5]). So they are sent again under new ids, as re-deliveries.
@@ -134,7 +103,7 @@ impl Session {
             expiry_interval: 0,
             subscriptions: Subscriptions::default(),
             will: None,
-            replays: VecDeque::new(),
+            replays: Replays::default(),
             maybe_sent: RowId::NONE,
             inbound: Inbound::default(),
             outbound: Outbound::default(),
@@ -165,17 +134,13 @@ impl Session {
     /// subscription still waits for some ([MQTT-3.8.4-4]).
     pub(super) fn subscribe(&mut self, filter: &str, subscription: SessionSubscription, replay_before: Option<u64>) {
         let existed = self.subscriptions.insert(filter.into(), subscription).is_some();
-        let waiting = if existed { self.replays.iter().position(|replay| *replay.filter == *filter) } else { None };
-        let Some(before_version) = replay_before else {
-            if let Some(replay) = waiting.and_then(|index| self.replays.get_mut(index)) {
-                (replay.options, replay.subscription_ids) = (subscription.options, subscription.ids());
-            }
-            return;
-        };
-        if let Some(index) = waiting {
-            self.replays.remove(index);
+        let is_its = |replay: &Replay| existed && *replay.filter == *filter;
+        if let Some(before_version) = replay_before {
+            self.replays.retain(|replay| !is_its(replay));
+            self.replays.push_back(Replay::new(filter, subscription, before_version));
+        } else if let Some(replay) = self.replays.iter_mut().find(|replay| is_its(replay)) {
+            (replay.options, replay.subscription_ids) = (subscription.options, subscription.ids());
         }
-        self.replays.push_back(Replay::new(filter, subscription, before_version));
     }
 
     /// Forgets subscriptions and what retained messages were still to be sent for them. What is in flight stays

@@ -6,11 +6,11 @@ use std::num::NonZeroU16;
 use super::error::Violation;
 use crate::packet::ReasonCode;
 
-/// Aliases that the client has set.
+/// Aliases that the client has set. Boxed: most clients set none.
 #[derive(Debug, Default)]
-pub(super) struct InboundAliases {
-    topics: Vec<Option<Box<str>>>,
-}
+pub(super) struct InboundAliases(Option<Box<Topics>>);
+
+type Topics = Vec<Option<Box<str>>>;
 
 impl InboundAliases {
     /// The topic of a PUBLISH: its own, which the alias then stands for, or what the alias stands for.
@@ -30,18 +30,23 @@ impl InboundAliases {
         }
         let index = usize::from(alias) - 1; // [MQTT-3.3.2-12]
         if topic.is_empty() {
-            return self.topics.get(index).and_then(Option::as_deref).ok_or_else(|| {
+            return self.topic(index).ok_or_else(|| {
                 Violation::new(
                     ReasonCode::ProtocolError,
                     format!("topic alias {alias} has not been set on this connection"),
                 )
             });
         }
-        if self.topics.len() <= index {
-            self.topics.resize(index + 1, None);
+        let topics = self.0.get_or_insert_default();
+        if topics.len() <= index {
+            topics.resize(index + 1, None);
         }
-        self.topics[index] = Some(topic.into());
+        topics[index] = Some(topic.into());
         Ok(topic)
+    }
+
+    fn topic(&self, index: usize) -> Option<&str> {
+        self.0.as_ref()?.get(index)?.as_deref()
     }
 }
 

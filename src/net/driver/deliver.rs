@@ -245,7 +245,7 @@ impl Driver {
             QoS::AtMostOnce => REPLAY_MESSAGES_MAX,
             _ => REPLAY_MESSAGES_MAX.min(window_free),
         };
-        let Some(room) = session.replays.front().map(room).filter(|room| *room > 0) else { return false };
+        let Some(room) = session.replays.iter().next().map(room).filter(|room| *room > 0) else { return false };
         let Some(mut replay) = session.replays.pop_front() else { return false };
         match self.replay_page(&replay, room, turn) {
             Some(PageEnd::Done) => return true,

@@ -115,7 +115,7 @@ fn subscribing_again_begins_the_retained_messages_anew_and_never_twice() {
     for (n, before) in [(1, 10), (2, 20), (3, 30)] {
         script.broker.subscribed = SubscribeResult::Granted { replay_before: Some(before) };
         script.feed(subscribe(n, &[("a/#", qos(AtMostOnce)), ("b", qos(AtLeastOnce))]));
-        if let Some(replay) = script.connection.session_mut().unwrap().replays.front_mut() {
+        if let Some(replay) = script.connection.session_mut().unwrap().replays.iter_mut().next() {
             replay.after = Some("a/x".into());
         }
     }

@@ -457,7 +457,7 @@ async fn a_connection_that_a_third_one_overtakes_ends_without_a_word() {
 #[test]
 fn an_idle_connection_is_small() {
     let sizes = [
-        ("driver", size_of::<Driver>(), 528),
+        ("driver", size_of::<Driver>(), 408),
         ("of it, the stream", size_of::<Stream>(), 40),
         ("beside it, TLS", size_of::<TlsStream<Metered>>(), 1500),
         ("beside it, WebSocket", size_of::<WebSocket<Secured>>(), 280),
