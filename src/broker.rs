@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +50,8 @@ pub struct Broker {
     /// Stops the admin server, which outlives the connections: it tells that the broker stops.
     admin_stop: CancellationToken,
     admin_tasks: TaskTracker,
+    /// The clock rings as long as anybody is there to be woken.
+    ringing: JoinHandle<()>,
 }
 
 /// Why a broker does not start.
@@ -101,6 +104,7 @@ impl Broker {
             None => Router::new(&router_config(config)),
         };
         let keeper = Keeper::new(store, state::durabilities(&config.store));
+        let ringing = tokio::spawn(clock.clone().ring());
         let shared = Arc::new(Shared::new(router, clock, sessions_max, keeper));
         let mut broker = Broker {
             observed: Arc::new(Observed::new(Arc::clone(&shared))),
@@ -113,6 +117,7 @@ impl Broker {
             admin_address: None,
             admin_stop: CancellationToken::new(),
             admin_tasks: TaskTracker::new(),
+            ringing,
         };
         match broker.start_parts(config, recovered).await {
             Ok(()) => Ok(broker),
@@ -197,6 +202,8 @@ impl Broker {
         if tokio::time::timeout(ADMIN_STOP, self.admin_tasks.wait()).await.is_err() {
             tracing::warn!("an HTTP request was cut");
         }
+        self.ringing.abort();
+        let _ = self.ringing.await;
     }
 }
 
@@ -209,7 +216,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The one task that owns every deadline that no connection owns.
 async fn keep_house(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut alarm = Alarm::default();
+    let mut alarm = Alarm::new(&shared.clock);
     let mut sweep_at = shared.clock.now().after(SWEEP_INTERVAL);
     let work = std::future::poll_fn(|cx| {
         loop {
@@ -221,7 +228,7 @@ async fn keep_house(shared: Arc<Shared>, stop: CancellationToken) {
                 sweep_at = batch.now.after(SWEEP_INTERVAL);
             }
             let next = shared.deadlines.next(cx).min(sweep_at);
-            if alarm.poll(&shared.clock, next, cx).is_pending() {
+            if alarm.poll(next, cx).is_pending() {
                 return Poll::<()>::Pending;
             }
         }

@@ -98,7 +98,6 @@ where
 
 /// When a connection has had its time.
 struct Deadline {
-    clock: Clock,
     at: BrokerTime,
     alarm: Alarm,
 }
@@ -106,11 +105,11 @@ struct Deadline {
 impl Deadline {
     /// Of a connection that comes now.
     fn new(clock: &Clock) -> Self {
-        Deadline { clock: clock.clone(), at: clock.now().after(REQUEST_TIMEOUT), alarm: Alarm::default() }
+        Deadline { at: clock.now().after(REQUEST_TIMEOUT), alarm: Alarm::new(clock) }
     }
 
     async fn passes(&mut self) {
-        poll_fn(|cx| self.alarm.poll(&self.clock, self.at, cx)).await;
+        poll_fn(|cx| self.alarm.poll(self.at, cx)).await;
     }
 }
 

@@ -66,12 +66,12 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Looks after what is on disk.
 pub(super) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut alarm = Alarm::default();
+    let mut alarm = Alarm::new(&shared.clock);
     loop {
         let next = shared.clock.now().after(KEEP_INTERVAL);
         tokio::select! {
             () = stop.cancelled() => return,
-            () = std::future::poll_fn(|cx| alarm.poll(&shared.clock, next, cx)) => {}
+            () = std::future::poll_fn(|cx| alarm.poll(next, cx)) => {}
         }
         let shared = Arc::clone(&shared);
         let work = tokio::task::spawn_blocking(move || {

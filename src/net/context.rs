@@ -164,6 +164,7 @@ impl Shared {
     pub fn stop(&self) {
         // Before the look at the sessions: one that comes after it sees this itself.
         self.stopping.store(true, SeqCst);
+        self.clock.wake_all();
         for view in self.sessions.views() {
             if let Some(mailbox) = view.mailbox {
                 mailbox.signal(Control::Shutdown);

@@ -105,10 +105,10 @@ impl<E: Into<HandshakeError>> From<E> for Failed {
 pub(super) async fn run(socket: Socket, peer: Peer, place: Place, stop: CancellationToken) {
     let name = Arc::clone(&peer.name);
     let deadline = place.accepted_at.after(place.listener.connect_timeout);
-    let (mut alarm, clock) = (Alarm::default(), place.shared.clock.clone());
+    let mut alarm = Alarm::new(&place.shared.clock);
     let outcome = tokio::select! {
         outcome = layers(socket, peer, &place.listener.layers) => outcome,
-        () = poll_fn(|cx| alarm.poll(&clock, deadline, cx)) => Err(HandshakeError::TooSlow.into()),
+        () = poll_fn(|cx| alarm.poll(deadline, cx)) => Err(HandshakeError::TooSlow.into()),
         () = stop.cancelled() => Err(HandshakeError::Stopping.into()),
     };
     let Failed { error, farewell } = match outcome {
@@ -120,7 +120,7 @@ pub(super) async fn run(socket: Socket, peer: Peer, place: Place, stop: Cancella
     if let Some(stream) = farewell {
         tokio::select! {
             () = say_farewell(stream) => {}
-            () = poll_fn(|cx| alarm.poll(&clock, deadline, cx)) => {}
+            () = poll_fn(|cx| alarm.poll(deadline, cx)) => {}
             () = stop.cancelled() => {}
         }
     }

@@ -112,11 +112,11 @@ impl Observed {
         let interval = if interval.is_zero() { INTERVAL } else { interval };
         let mut next = self.look(topics.as_mut(), interval);
         async move {
-            let mut alarm = Alarm::default();
+            let mut alarm = Alarm::new(&self.shared.clock);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = std::future::poll_fn(|cx| alarm.poll(&self.shared.clock, next, cx)) => {}
+                    () = std::future::poll_fn(|cx| alarm.poll(next, cx)) => {}
                 }
                 next = self.look(topics.as_mut(), interval);
             }

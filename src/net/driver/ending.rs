@@ -60,7 +60,7 @@ impl Driver {
             Poll::Ready(()) => self.finish(turn),
             Poll::Pending => {
                 let Stage::Lingering(lingering) = &self.stage else { return Progress::None };
-                if self.alarm.poll(&self.place.shared.clock, lingering.until, cx).is_pending() {
+                if self.alarm.poll(lingering.until, cx).is_pending() {
                     return Progress::None;
                 }
                 self.finish(turn);

@@ -27,7 +27,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use self::attach::{Attached, AuthAnswer};
 use self::ending::Lingering;
@@ -117,8 +116,6 @@ enum Progress {
 const TURNS_MAX: u32 = 8;
 /// ... or fewer, when they have moved so much: a client at full speed does not hold up the others for long.
 const POLL_BYTES_MAX: u64 = 256 * 1024;
-/// Without a session nobody can signal this task: it looks for the broker's end itself.
-const STOP_CHECK: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn new(stream: Stream, peer: Peer, place: Place) -> Self {
@@ -126,7 +123,7 @@ impl Driver {
         // The deadline of CONNECT counts from accept: handshakes do not stretch it.
         let connection = Connection::new(listener.settings.load_full(), *accepted_at, listener.connect_timeout);
         Driver {
-            alarm: Alarm::default(),
+            alarm: Alarm::new(&place.shared.clock),
             stream,
             place,
             peer: Box::new(peer),
@@ -199,14 +196,12 @@ impl Driver {
             }
             next = next.min(stuck);
         }
-        if !matches!(self.stage, Stage::Attached(_)) {
-            if self.place.shared.is_stopping() {
-                return Err(End::Closed(Violation::new(ReasonCode::ServerShuttingDown, "the broker stops")));
-            }
-            next = next.min(now.after(STOP_CHECK));
-        }
-        if self.alarm.poll(&self.place.shared.clock, next, cx).is_ready() {
+        if self.alarm.poll(next, cx).is_ready() {
             cx.waker().wake_by_ref();
+        }
+        // Without a session nobody can signal this task: the broker's end wakes it by its alarm, which has to be set.
+        if !matches!(self.stage, Stage::Attached(_)) && self.place.shared.is_stopping() {
+            return Err(End::Closed(Violation::new(ReasonCode::ServerShuttingDown, "the broker stops")));
         }
         Ok(())
     }

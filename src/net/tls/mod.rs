@@ -129,11 +129,11 @@ impl Tls {
 
     /// Looks at the files whenever their interval has passed; never ends.
     pub async fn watch(self: Arc<Self>, listener: &str, clock: &Clock) {
-        let mut alarm = Alarm::default();
+        let mut alarm = Alarm::new(clock);
         loop {
             let interval = self.watched.lock().settings.watch_interval;
             let due = clock.now().after(interval);
-            let rings = std::future::poll_fn(|cx| alarm.poll(clock, due, cx));
+            let rings = std::future::poll_fn(|cx| alarm.poll(due, cx));
             tokio::select! {
                 () = self.settings_changed.notified() => continue,
                 () = rings, if interval > Duration::ZERO => {}

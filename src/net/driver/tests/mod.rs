@@ -6,6 +6,9 @@ mod gate;
 mod held;
 
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Wake, Waker};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::io::AsyncWriteExt;
@@ -452,12 +455,35 @@ async fn a_connection_that_a_third_one_overtakes_ends_without_a_word() {
     assert_eq!(bench.shared.sessions.len(), 1);
 }
 
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_has_no_session_yet_is_woken_when_the_broker_stops() {
+    let bench = Bench::new();
+    let mut peers = bench.connect();
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let mut driver = peers.driver.take().expect("the connection lives");
+    assert!(driver.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&woken)))).is_pending());
+    assert!(!woken.0.load(Relaxed));
+    bench.shared.stop();
+    assert!(woken.0.load(Relaxed));
+    peers.driver = Some(driver);
+    peers.turn().await;
+    assert!(matches!(peers.driver().stage, Stage::Lingering(_)));
+}
+
 /// What an idle connection costs before its session: the task itself, and what its transport adds on the heap (TLS
 /// has buffers of its own beside this).
 #[test]
 fn an_idle_connection_is_small() {
     let sizes = [
-        ("driver", size_of::<Driver>(), 408),
+        ("driver", size_of::<Driver>(), 400),
         ("of it, the stream", size_of::<Stream>(), 40),
         ("beside it, TLS", size_of::<TlsStream<Metered>>(), 1500),
         ("beside it, WebSocket", size_of::<WebSocket<Secured>>(), 280),
