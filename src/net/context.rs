@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::admission::Admission;
 use super::clock::Clock;
 use super::driver::Received;
+use super::facts::ConnectionFacts;
 use super::handshake::Layers;
 use super::keeper::{Keeper, Tickets};
 use super::removals::Removals;
@@ -29,7 +30,7 @@ use crate::store::{Change, SessionRecord, WillRecord};
 pub struct Shared {
     pub router: Router,
     /// Boxed: a slot of a live session has no room for a parked one.
-    pub sessions: SessionTable<Box<Parked>>,
+    pub sessions: SessionTable<Box<Parked>, Arc<ConnectionFacts>>,
     pub deadlines: Deadlines,
     pub clock: Clock,
     pub keeper: Keeper,

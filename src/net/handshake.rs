@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Place;
 use super::clock::Alarm;
-use super::driver::{Driver, Peer};
+use super::driver::Driver;
+use super::facts::{ConnectionFacts, Peer};
 use super::proxy_protocol::{self, ProxyError, ProxyVersions};
 use super::stream::{Metered, Secured, Socket, Stream};
 use super::tls::Tls;
@@ -102,21 +103,21 @@ impl<E: Into<HandshakeError>> From<E> for Failed {
 }
 
 /// Takes a connection through its handshakes and starts its driver.
-pub(super) async fn run(socket: Socket, peer: Peer, place: Place, stop: CancellationToken) {
-    let name = Arc::clone(&peer.name);
+pub(super) async fn run(socket: Socket, facts: ConnectionFacts, place: Place, stop: CancellationToken) {
+    let peer = facts.peer.clone();
     let deadline = place.accepted_at.after(place.listener.connect_timeout);
     let mut alarm = Alarm::new(&place.shared.clock);
     let outcome = tokio::select! {
-        outcome = layers(socket, peer, &place.listener.layers) => outcome,
+        outcome = layers(socket, facts, &place.listener.layers) => outcome,
         () = poll_fn(|cx| alarm.poll(deadline, cx)) => Err(HandshakeError::TooSlow.into()),
         () = stop.cancelled() => Err(HandshakeError::Stopping.into()),
     };
     let Failed { error, farewell } = match outcome {
-        Ok((stream, peer)) => return drop(place.shared.tasks.clone().spawn(Driver::new(stream, peer, place))),
+        Ok((stream, facts)) => return drop(place.shared.tasks.clone().spawn(Driver::new(stream, facts, place))),
         Err(failed) => failed,
     };
     place.shared.router.counters().add(&mut Counts { handshakes_failed: 1, ..Counts::default() });
-    tracing::info!(peer = %name, listener = %place.listener.name, why = %error, "connection refused");
+    tracing::info!(%peer, listener = %place.listener.name, why = %error, "connection refused");
     if let Some(stream) = farewell {
         tokio::select! {
             () = say_farewell(stream) => {}
@@ -126,34 +127,41 @@ pub(super) async fn run(socket: Socket, peer: Peer, place: Place, stop: Cancella
     }
 }
 
-async fn layers(mut socket: Socket, mut peer: Peer, layers: &Layers) -> Result<(Stream, Peer), Failed> {
+async fn layers(
+    mut socket: Socket,
+    mut facts: ConnectionFacts,
+    layers: &Layers,
+) -> Result<(Stream, ConnectionFacts), Failed> {
     if let Some(proxy) = &layers.proxy_protocol {
-        believe_proxy(&mut socket, &mut peer, proxy).await?;
+        believe_proxy(&mut socket, &mut facts.peer, proxy).await?;
     }
     let secured = match &layers.tls {
-        Some(tls) => encrypt(socket, &mut peer, tls).await?,
+        Some(tls) => encrypt(socket, &mut facts.certificate, tls).await?,
         None => Secured::Plain(socket),
     };
     let stream = match &layers.websocket {
-        Some(layer) => Stream::WebSocket(Box::new(upgrade(secured, &mut peer, layer).await?)),
+        Some(layer) => Stream::WebSocket(Box::new(upgrade(secured, &mut facts.peer, layer).await?)),
         None => Stream::Bare(secured),
     };
-    Ok((stream, peer))
+    Ok((stream, facts))
 }
 
 async fn believe_proxy(socket: &mut Socket, peer: &mut Peer, proxy: &ProxyProtocol) -> Result<(), HandshakeError> {
-    if !proxy.from.contains(peer.ip) {
+    if !proxy.from.contains(peer.ip()) {
         return Err(HandshakeError::NotAProxy);
     }
     if let Some(client) = proxy_protocol::read_header(socket, proxy.versions).await? {
-        tracing::debug!(peer = %client, proxy = %peer.name, "a proxy names its client");
-        peer.name = client.to_string().into();
-        peer.ip = Some(client.ip());
+        tracing::debug!(peer = %client, proxy = %peer, "a proxy names its client");
+        *peer = Peer::Socket(client);
     }
     Ok(())
 }
 
-async fn encrypt(socket: Socket, peer: &mut Peer, tls: &Tls) -> Result<Secured, Failed> {
+async fn encrypt(
+    socket: Socket,
+    certificate: &mut Option<Arc<CertificateSubject>>,
+    tls: &Tls,
+) -> Result<Secured, Failed> {
     let accept = TlsAcceptor::from(tls.config()).accept(Metered::new(socket));
     let stream = match accept.into_fallible().await {
         Ok(stream) => stream,
@@ -162,7 +170,7 @@ async fn encrypt(socket: Socket, peer: &mut Peer, tls: &Tls) -> Result<Secured, 
             return Err(Failed { error: HandshakeError::Tls(error), farewell });
         }
     };
-    peer.certificate = client_certificate(stream.get_ref().1)?;
+    *certificate = client_certificate(stream.get_ref().1)?;
     Ok(Secured::Tls(Box::new(stream)))
 }
 
@@ -192,10 +200,9 @@ async fn upgrade(mut stream: Secured, peer: &mut Peer, layer: &WebSocketLayer) -
     let Accepted { response, request_len, forwarded_for } = accepted;
     stream.write_all(response.as_bytes()).await?;
     stream.flush().await?;
-    if let Some(client) = client_behind(&forwarded_for, peer.ip, &layer.trusted_proxies) {
-        tracing::debug!(peer = %client, proxy = %peer.name, "a proxy names its client");
-        peer.name = client.to_string().into();
-        peer.ip = Some(client);
+    if let Some(client) = client_behind(&forwarded_for, peer.ip(), &layer.trusted_proxies) {
+        tracing::debug!(peer = %client, proxy = %peer, "a proxy names its client");
+        *peer = Peer::Ip(client);
     }
     request.drain(..request_len);
     request.shrink_to_fit();

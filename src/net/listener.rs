@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Place;
 use super::context::{ListenerContext, Shared};
-use super::driver::{Driver, Peer};
+use super::driver::Driver;
+use super::facts::{ConnectionFacts, Peer};
 use super::handshake;
 use super::stream::{Socket, Stream};
 use super::unix::{self, SocketFile};
@@ -80,12 +81,11 @@ impl ListeningSocket {
             ListeningSocket::Tcp(socket) => {
                 let (stream, address) = socket.accept().await?;
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                let peer = Peer { name: address.to_string().into(), ip: Some(address.ip()), certificate: None };
-                Ok((Socket::Tcp(stream), peer))
+                Ok((Socket::Tcp(stream), Peer::Socket(address)))
             }
             ListeningSocket::Unix(socket, _) => {
                 let (stream, _) = socket.accept().await?;
-                let peer = Peer { name: unix::peer_name(&stream).into(), ip: None, certificate: None };
+                let peer = Peer::Local(unix::peer_name(&stream).into());
                 Ok((Socket::Unix(Box::new(stream)), peer))
             }
         }
@@ -130,10 +130,11 @@ pub async fn accept(
 
 fn start(socket: Socket, peer: Peer, listener: &Arc<ListenerContext>, shared: &Arc<Shared>, stop: &CancellationToken) {
     let Some(place) = Place::take(shared, listener) else { return };
+    let facts = ConnectionFacts::new(peer, None, &listener.name);
     if listener.layers.is_bare() {
-        shared.tasks.spawn(Driver::new(Stream::bare(socket), peer, place));
+        shared.tasks.spawn(Driver::new(Stream::bare(socket), facts, place));
     } else {
-        shared.tasks.spawn(handshake::run(socket, peer, place, stop.clone()));
+        shared.tasks.spawn(handshake::run(socket, facts, place, stop.clone()));
     }
 }
 
@@ -154,7 +155,7 @@ mod tests {
             let (Socket::Tcp(stream), peer) = accepted.unwrap() else { panic!("not TCP") };
             assert_eq!(stream.nodelay().unwrap(), no_delay);
             assert!(socket2::SockRef::from(&stream).keepalive().unwrap());
-            assert_eq!(*peer.name, client.unwrap().local_addr().unwrap().to_string());
+            assert_eq!(peer, Peer::Socket(client.unwrap().local_addr().unwrap()));
         }
     }
 }

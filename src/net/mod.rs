@@ -6,6 +6,7 @@ pub mod clock;
 pub mod context;
 mod driver;
 mod expiry;
+pub mod facts;
 pub mod handshake;
 pub mod keeper;
 pub mod listener;

@@ -35,7 +35,7 @@ pub use mailbox::{
     SubscriptionView, UnderWay, Wishes,
 };
 pub use retained::RetainedLimits;
-pub use sessions::{Claimed, ConnectionFacts, Generation, Released, SessionTable, SessionView};
+pub use sessions::{Claimed, Generation, Released, SessionTable, SessionView};
 pub use shared_subscriptions::{GroupLimits, ShareStrategy};
 pub use waiting::owner_of;
 

@@ -7,8 +7,9 @@
 //!                     ▼                                   ▼
 //!                   Moving ──release──► arrived ──poll──► Live (the heir)
 //! ```
-//! A session `S` has exactly one owner: its driver, or its slot here; the table never looks into it. Every claim draws
-//! a new generation, so that a deadline or a driver that has been overtaken can tell.
+//! A session `S` has exactly one owner: its driver, or its slot here; the table never looks into it, nor into the facts
+//! `F` of the network connection that has it or last had it. Every claim draws a new generation, so that a deadline or a
+//! driver that has been overtaken can tell.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -18,23 +19,6 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::mailbox::{Control, Mailbox};
-
-/// Facts of the network connection that has, or last had, a session: for operators.
-#[derive(Clone, Debug)]
-pub struct ConnectionFacts {
-    pub peer: Arc<str>,
-    pub listener: Arc<str>,
-    /// `MQTT 5.0` and the like.
-    pub protocol: &'static str,
-    pub user_name: Option<Arc<str>>,
-    /// Seconds; 0 is off.
-    pub keep_alive: u16,
-    pub clean_start: bool,
-    /// Seconds; `u32::MAX` is for ever.
-    pub session_expiry_interval: u32,
-    /// Seconds since the Unix epoch.
-    pub connected_at: u64,
-}
 
 /// Identifies one ownership of one slot.
 pub type Generation = u64;
@@ -50,20 +34,20 @@ pub enum Claimed<S> {
     Superseded,
 }
 
-pub struct SessionTable<S> {
+pub struct SessionTable<S, F> {
     /// By client id and nothing else ([MQTT-3.1.3-2]).
-    slots: DashMap<Arc<str>, Slot<S>, foldhash::fast::RandomState>,
+    slots: DashMap<Arc<str>, Slot<S, F>, foldhash::fast::RandomState>,
     /// At least as many as there are slots: raised before one is made, lowered after one has gone.
     sessions: AtomicU32,
     sessions_max: u32,
     generations: AtomicU64,
 }
 
-struct Slot<S> {
+struct Slot<S, F> {
     generation: Generation,
     state: State<S>,
     mailbox: Option<Arc<Mailbox>>,
-    facts: Option<Arc<ConnectionFacts>>,
+    facts: Option<F>,
 }
 
 enum State<S> {
@@ -98,11 +82,11 @@ pub enum Released {
 
 /// An operator's look at one slot.
 #[derive(Clone, Debug)]
-pub struct SessionView {
+pub struct SessionView<F> {
     pub client_id: Arc<str>,
     pub connected: bool,
     pub mailbox: Option<Arc<Mailbox>>,
-    pub facts: Option<Arc<ConnectionFacts>>,
+    pub facts: Option<F>,
 }
 
 impl std::fmt::Debug for Mailbox {
@@ -111,7 +95,7 @@ impl std::fmt::Debug for Mailbox {
     }
 }
 
-impl<S> SessionTable<S> {
+impl<S, F: Clone> SessionTable<S, F> {
     /// For at most `sessions_max` sessions, connected or not.
     pub fn new(sessions_max: u32) -> Self {
         SessionTable {
@@ -179,16 +163,10 @@ impl<S> SessionTable<S> {
 
     /// Puts the mailbox and facts of the claimed session where others find them. False when the client id has been
     /// claimed again already: then release at once.
-    pub fn attach(
-        &self,
-        client_id: &str,
-        generation: Generation,
-        mailbox: &Arc<Mailbox>,
-        facts: ConnectionFacts,
-    ) -> bool {
+    pub fn attach(&self, client_id: &str, generation: Generation, mailbox: &Arc<Mailbox>, facts: F) -> bool {
         let Some(mut slot) = self.slots.get_mut(client_id) else { return false };
         slot.mailbox = Some(Arc::clone(mailbox));
-        slot.facts = Some(Arc::new(facts));
+        slot.facts = Some(facts);
         slot.generation == generation
     }
 
@@ -283,7 +261,7 @@ impl<S> SessionTable<S> {
         self.slots.is_empty()
     }
 
-    pub fn view(&self, client_id: &str) -> Option<SessionView> {
+    pub fn view(&self, client_id: &str) -> Option<SessionView<F>> {
         self.slots.get(client_id).map(|slot| slot.view(slot.key()))
     }
 
@@ -297,12 +275,12 @@ impl<S> SessionTable<S> {
     }
 
     /// A picture of all slots; for operators and shutdown, not for hot paths.
-    pub fn views(&self) -> Vec<SessionView> {
+    pub fn views(&self) -> Vec<SessionView<F>> {
         self.slots.iter().map(|slot| slot.view(slot.key())).collect()
     }
 }
 
-impl<S> Slot<S> {
+impl<S, F: Clone> Slot<S, F> {
     /// Whether the driver of that generation has the session, or has yet to hand it over.
     fn is_owned_by(&self, generation: Generation) -> bool {
         match &self.state {
@@ -339,7 +317,7 @@ impl<S> Slot<S> {
         }
     }
 
-    fn view(&self, client_id: &Arc<str>) -> SessionView {
+    fn view(&self, client_id: &Arc<str>) -> SessionView<F> {
         SessionView {
             client_id: Arc::clone(client_id),
             connected: !matches!(self.state, State::Parked(_)),

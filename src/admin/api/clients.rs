@@ -1,7 +1,7 @@
 //! Clients and their sessions: connected ones, and those that wait for their client to come back.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Json;
@@ -12,8 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::Broker;
 use super::answer::{ApiError, List, Page, Params};
 use crate::message::DropCause;
+use crate::net::facts::{ConnectionFacts, Peer};
 use crate::net::operator::OperatorError;
-use crate::router::{ConnectionFacts, Losses, MailboxStats, SessionView, SubscriptionView};
+use crate::packet::ProtocolVersion;
+use crate::router::{Losses, MailboxStats, SessionView, SubscriptionView};
+
+type View = SessionView<Arc<ConnectionFacts>>;
 
 /// What is told of one session. The connection's part is that of the last one while there is none.
 #[derive(Serialize)]
@@ -146,7 +150,7 @@ pub(super) async fn subscriptions(
 }
 
 impl ClientsQuery {
-    fn asks_for(&self, view: &SessionView) -> bool {
+    fn asks_for(&self, view: &View) -> bool {
         let user_name = view.facts.as_ref().and_then(|facts| facts.user_name.as_deref());
         self.like_clientid.as_ref().is_none_or(|part| view.client_id.contains(&**part))
             && self.username.as_ref().is_none_or(|name| user_name == Some(name))
@@ -155,7 +159,7 @@ impl ClientsQuery {
 }
 
 impl ClientInfo {
-    fn new(view: &SessionView, stats: &MailboxStats) -> Self {
+    fn new(view: &View, stats: &MailboxStats) -> Self {
         ClientInfo {
             clientid: view.client_id.to_string(),
             connected: view.connected,
@@ -166,7 +170,7 @@ impl ClientInfo {
     }
 }
 
-fn stats(view: &SessionView) -> MailboxStats {
+fn stats(view: &View) -> MailboxStats {
     view.mailbox.as_ref().map(|mailbox| mailbox.stats()).unwrap_or_default()
 }
 
@@ -176,9 +180,9 @@ fn by_cause(losses: &Losses) -> BTreeMap<String, u64> {
 
 impl ConnectionInfo {
     fn new(facts: &ConnectionFacts) -> Self {
-        let (ip_address, port) = match facts.peer.parse::<SocketAddr>() {
-            Ok(address) => (address.ip().to_string(), Some(address.port())),
-            Err(_) => (facts.peer.to_string(), None),
+        let (ip_address, port) = match &facts.peer {
+            Peer::Socket(address) => (address.ip().to_string(), Some(address.port())),
+            peer => (peer.to_string(), None),
         };
         ConnectionInfo {
             username: facts.user_name.as_deref().map(str::to_owned),
@@ -186,10 +190,10 @@ impl ConnectionInfo {
             port,
             listener: facts.listener.to_string(),
             proto_name: "MQTT",
-            proto_ver: match facts.protocol {
-                "MQTT 3.1" => 3,
-                "MQTT 3.1.1" => 4,
-                _ => 5,
+            proto_ver: match facts.version {
+                ProtocolVersion::V3 => 3,
+                ProtocolVersion::V4 => 4,
+                ProtocolVersion::V5 => 5,
             },
             keepalive: facts.keep_alive,
             clean_start: facts.clean_start,

@@ -15,7 +15,7 @@ use crate::net::context::{Origin, Parked, Shared};
 use crate::net::keeper::FAILED;
 use crate::packet::{ProtocolVersion, ReasonCode};
 use crate::protocol::Violation;
-use crate::router::{Claimed, ConnectionFacts, Control, Generation, Mailbox, Released};
+use crate::router::{Claimed, Control, Generation, Mailbox, Released};
 use crate::store::{Lost, Page, Ticket};
 
 /// What the authenticator says.
@@ -106,14 +106,14 @@ impl Driver {
             client_id: Arc::clone(&request.client_id),
             user_name: request.user_name.clone(),
             password: request.password.clone(),
-            certificate: self.peer.certificate.clone(),
-            peer: self.peer.ip,
+            certificate: self.facts.certificate.clone(),
+            peer: self.facts.peer.ip(),
         })
     }
 
     /// The log is told why, the client only as much as helps nobody to guess.
     fn refused(&self, refusal: &Refusal, turn: &mut Turn) -> End {
-        tracing::info!(peer = &*self.peer.name, reason = refusal.reason, "authentication refused");
+        tracing::info!(peer = %self.facts.peer, reason = refusal.reason, "authentication refused");
         turn.batch.counts.authentication_failures += 1;
         End::Closed(Violation::new(refusal.reason_code, refusal.reason_string())) // [MQTT-3.1.4-2], [MQTT-4.12.0-4]
     }
@@ -171,8 +171,8 @@ impl Driver {
                 client_id: Arc::clone(&attached.identity.client_id),
                 user_name: None,
                 password: None,
-                certificate: self.peer.certificate.clone(),
-                peer: self.peer.ip,
+                certificate: self.facts.certificate.clone(),
+                peer: self.facts.peer.ip(),
             };
             let method = self.connection.authentication_method().unwrap_or_default();
             attached.reauthentication = access.authenticator.begin(method, &credentials);
@@ -236,14 +236,14 @@ impl Driver {
         let is_new = resumed.is_none();
         let waits = mailbox.is_stored() || removal.is_some();
         turn.tickets.extend(removal);
-        let facts = self.facts(&identity);
+        self.note_connected(&identity);
         self.connection.set_publisher(mailbox.publisher());
         self.log_connected(&identity, resumed.is_some());
         let out = if waits { &mut turn.answer } else { &mut turn.out };
         let accepted = self.connection.on_session(turn.batch.now, resumed, data.as_deref(), out);
         self.record_connected(&mailbox, &identity, turn);
         mailbox.attach(self.under_way());
-        if !self.place.shared.sessions.attach(&identity.client_id, generation, &mailbox, facts) {
+        if !self.place.shared.sessions.attach(&identity.client_id, generation, &mailbox, Arc::clone(&self.facts)) {
             mailbox.signal(Control::Takeover);
         } else if self.place.shared.is_stopping() {
             mailbox.signal(Control::Shutdown);
@@ -354,24 +354,24 @@ impl Driver {
         parked.origin != Origin::Remnant && self.connection.resumes(&parked.session)
     }
 
-    fn facts(&self, identity: &Identity) -> ConnectionFacts {
-        let request = self.connection.request();
-        ConnectionFacts {
-            peer: Arc::clone(&self.peer.name),
-            listener: Arc::clone(&self.place.listener.name),
-            protocol: protocol_name(self.connection.version()),
-            user_name: identity.user_name.clone(),
-            keep_alive: request.map_or(0, |request| request.keep_alive),
-            clean_start: request.is_some_and(|request| request.clean_start),
-            session_expiry_interval: request.map_or(0, |request| request.session_expiry_interval),
-            connected_at: unix_seconds(),
+    fn note_connected(&mut self, identity: &Identity) {
+        let (version, request) = (self.connection.version(), self.connection.request());
+        // Nobody else has them yet.
+        let facts = Arc::make_mut(&mut self.facts);
+        facts.user_name = identity.user_name.clone();
+        facts.version = version;
+        facts.connected_at = unix_seconds();
+        if let Some(request) = request {
+            facts.keep_alive = request.keep_alive;
+            facts.clean_start = request.clean_start;
+            facts.session_expiry_interval = request.session_expiry_interval;
         }
     }
 
     fn log_connected(&self, identity: &Identity, resumed: bool) {
         tracing::info!(
             client_id = &*identity.client_id,
-            peer = &*self.peer.name,
+            peer = %self.facts.peer,
             listener = &*self.place.listener.name,
             protocol = protocol_name(self.connection.version()),
             user = identity.user_name.as_deref().unwrap_or_default(),
@@ -452,14 +452,14 @@ impl Driver {
 
     fn log_end(&self, identity: Option<&Identity>, end: &End) {
         let client_id = identity.map_or("", |identity| &identity.client_id);
-        let peer = &*self.peer.name;
+        let peer = &self.facts.peer;
         match end {
-            End::Lost(why) => tracing::info!(client_id, peer, why, "connection lost"),
-            End::Disconnected(code) => tracing::info!(client_id, peer, reason = %code, "disconnected"),
-            End::Broken(why) => tracing::info!(client_id, peer, why, "connection closed"),
-            End::Closed(violation) => tracing::info!(client_id, peer, why = %violation, "connection closed"),
+            End::Lost(why) => tracing::info!(client_id, %peer, why, "connection lost"),
+            End::Disconnected(code) => tracing::info!(client_id, %peer, reason = %code, "disconnected"),
+            End::Broken(why) => tracing::info!(client_id, %peer, why, "connection closed"),
+            End::Closed(violation) => tracing::info!(client_id, %peer, why = %violation, "connection closed"),
             End::Superseded => {
-                tracing::info!(client_id, peer, why = "superseded by a newer connection", "connection closed")
+                tracing::info!(client_id, %peer, why = "superseded by a newer connection", "connection closed")
             }
         }
     }

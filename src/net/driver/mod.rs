@@ -37,23 +37,17 @@ use self::turn::Turn;
 use self::write::Unsent;
 use super::admission::Place;
 use super::clock::Alarm;
+use super::facts::ConnectionFacts;
 use super::stream::Stream;
-use crate::auth::{CertificateSubject, Exchange};
+use crate::auth::Exchange;
 use crate::packet::ReasonCode;
 use crate::protocol::{Connection, Violation};
-
-/// Where a connection comes from, and what its transport says of it.
-pub(super) struct Peer {
-    /// For the log and operators.
-    pub(super) name: Arc<str>,
-    pub(super) ip: Option<std::net::IpAddr>,
-    pub(super) certificate: Option<Arc<CertificateSubject>>,
-}
 
 pub(super) struct Driver {
     stream: Stream,
     place: Place,
-    peer: Box<Peer>,
+    /// Shared with the table of sessions once there is one.
+    facts: Arc<ConnectionFacts>,
     connection: Connection,
     stage: Stage,
     /// The start of a packet that is not whole yet, or packets that wait.
@@ -118,7 +112,7 @@ const TURNS_MAX: u32 = 8;
 const POLL_BYTES_MAX: u64 = 256 * 1024;
 
 impl Driver {
-    pub(super) fn new(stream: Stream, peer: Peer, place: Place) -> Self {
+    pub(super) fn new(stream: Stream, facts: ConnectionFacts, place: Place) -> Self {
         let Place { listener, accepted_at, .. } = &place;
         // The deadline of CONNECT counts from accept: handshakes do not stretch it.
         let connection = Connection::new(listener.settings.load_full(), *accepted_at, listener.connect_timeout);
@@ -126,7 +120,7 @@ impl Driver {
             alarm: Alarm::new(&place.shared.clock),
             stream,
             place,
-            peer: Box::new(peer),
+            facts: Arc::new(facts),
             connection,
             stage: Stage::Connecting,
             partial: Vec::new(),

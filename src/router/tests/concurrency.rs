@@ -159,7 +159,7 @@ fn order_holds_for_each_publisher_and_topic_under_concurrent_publishers() {
 #[test]
 fn however_many_claim_a_client_id_at_once_it_has_one_owner() {
     const OWNERSHIPS: usize = 500;
-    let table: SessionTable<()> = SessionTable::new(u32::MAX);
+    let table: SessionTable<(), ()> = SessionTable::new(u32::MAX);
     let client_id: Arc<str> = "c".into();
     let owners = AtomicUsize::new(0);
     let router = Router::new(&config());
@@ -184,7 +184,7 @@ fn however_many_claim_a_client_id_at_once_it_has_one_owner() {
             assert_eq!(owners.fetch_add(1, SeqCst), 0, "two owners");
             owned += 1;
             mailbox.attach(UnderWay::default());
-            if table.attach(&client_id, generation, &mailbox, super::sessions::facts()) {
+            if table.attach(&client_id, generation, &mailbox, ()) {
                 thread::yield_now();
             }
             assert_eq!(owners.fetch_sub(1, SeqCst), 1, "two owners");
@@ -204,7 +204,7 @@ fn however_many_claim_a_client_id_at_once_it_has_one_owner() {
 fn however_many_new_clients_come_at_once_there_are_never_more_sessions_than_allowed() {
     const SESSIONS_MAX: u32 = 3;
     const THREADS: usize = 4;
-    let table: SessionTable<()> = SessionTable::new(SESSIONS_MAX);
+    let table: SessionTable<(), ()> = SessionTable::new(SESSIONS_MAX);
     for round in 0..500 {
         let barrier = Barrier::new(THREADS);
         let came_in = AtomicUsize::new(0);

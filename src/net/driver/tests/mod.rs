@@ -21,6 +21,7 @@ use crate::message::{BrokerTime, Message, MessageParts, PublisherId};
 use crate::net::admission::Admission;
 use crate::net::clock::Clock;
 use crate::net::context::{Access, Clients, ListenerContext, Shared};
+use crate::net::facts::Peer;
 use crate::net::handshake::Layers;
 use crate::net::keeper::{Durabilities, Keeper};
 use crate::net::stream::{Metered, Secured, Socket};
@@ -78,9 +79,9 @@ impl Bench {
         let (client, server) = UnixStream::pair().expect("a socket pair");
         socket2::SockRef::from(&server).set_send_buffer_size(16 * 1024).expect("a small buffer");
         let stream = Stream::bare(Socket::Unix(Box::new(server)));
-        let peer = Peer { name: "test".into(), ip: None, certificate: None };
+        let facts = ConnectionFacts::new(Peer::Local("test".into()), None, &self.listener.name);
         let place = Place::take(&self.shared, &self.listener).expect("a place");
-        Peers { driver: Some(Box::pin(Driver::new(stream, peer, place))), client }
+        Peers { driver: Some(Box::pin(Driver::new(stream, facts, place))), client }
     }
 
     fn counts(&self) -> Counts {
