@@ -150,8 +150,7 @@ pub struct MailboxStats {
 }
 
 pub struct Mailbox {
-    id: SubscriberId,
-    client_id: Arc<str>,
+    whose: Whose,
     publisher: PublisherId,
     /// The session outlives the process, and so do copies for it.
     is_stored: bool,
@@ -162,11 +161,13 @@ pub struct Mailbox {
     inner: Mutex<Inner>,
 }
 
+struct Whose {
+    id: SubscriberId,
+    client_id: Arc<str>,
+}
+
 struct Inner {
-    owner: OwnerId,
     waiting: Waiting,
-    reserved_messages: u32,
-    reserved_bytes: u64,
     limits: QueueLimits,
     /// As the driver last said, and what it was given since.
     under_way: UnderWay,
@@ -176,6 +177,14 @@ struct Inner {
     closed: bool,
     waker: Option<Waker>,
     control: Option<Control>,
+    seldom: Option<Box<Seldom>>,
+}
+
+/// What most sessions never have.
+#[derive(Default)]
+struct Seldom {
+    reserved_messages: u32,
+    reserved_bytes: u64,
     inquiry: Option<Box<Inquiry>>,
     groups: Vec<Arc<Group>>,
     losses: LossRecord,
@@ -196,10 +205,7 @@ pub enum Pushed {
 impl Mailbox {
     pub fn new(id: SubscriberId, client_id: Arc<str>, publisher: PublisherId, limits: QueueLimits) -> Self {
         let inner = Inner {
-            owner: OwnerId(id.0),
             waiting: Waiting::default(),
-            reserved_messages: 0,
-            reserved_bytes: 0,
             limits,
             under_way: UnderWay::default(),
             is_stuck: false,
@@ -207,14 +213,11 @@ impl Mailbox {
             closed: false,
             waker: None,
             control: None,
-            inquiry: None,
-            groups: Vec::new(),
-            losses: LossRecord::default(),
+            seldom: None,
         };
         let (subscriptions, inner) = (AtomicU32::new(0), Mutex::new(inner));
         Mailbox {
-            id,
-            client_id,
+            whose: Whose { id, client_id },
             publisher,
             is_stored: false,
             is_recorded: AtomicBool::new(false),
@@ -243,15 +246,15 @@ impl Mailbox {
 
     /// Whose the stored copies for this session are.
     pub fn owner(&self) -> OwnerId {
-        OwnerId(self.id.0)
+        self.whose.owner()
     }
 
     pub fn id(&self) -> SubscriberId {
-        self.id
+        self.whose.id
     }
 
     pub fn client_id(&self) -> &Arc<str> {
-        &self.client_id
+        &self.whose.client_id
     }
 
     /// What messages published by this session carry.
@@ -283,10 +286,10 @@ impl Mailbox {
         inner.online = false;
         inner.waker = None;
         inner.control = None;
-        inner.inquiry = None;
+        inner.take_inquiry();
         inner.under_way = UnderWay { inflight, ..UnderWay::default() };
         let shared = inner.waiting.take_shared(|_| true);
-        inner.drop_unkept_qos0(&self.client_id, batch);
+        inner.drop_unkept_qos0(&self.whose, batch);
         inner.waiting.park();
         shared
     }
@@ -298,10 +301,12 @@ impl Mailbox {
         inner.closed = true;
         inner.online = false;
         inner.waker = None;
-        inner.groups = Vec::new();
+        if let Some(seldom) = &mut inner.seldom {
+            seldom.groups = Vec::new();
+        }
         inner.under_way = UnderWay::default();
         let (queue, on_disk) = inner.waiting.close();
-        inner.lose(DropCause::SessionEnded, on_disk, &self.client_id, batch);
+        inner.lose(DropCause::SessionEnded, on_disk, &self.whose, batch);
         queue
     }
 
@@ -321,10 +326,10 @@ impl Mailbox {
             inner.release_reservation(&delivery);
         }
         if delivery.qos == QoS::AtMostOnce && !inner.online && !inner.limits.queue_qos0 {
-            inner.lose(DropCause::Offline, 1, &self.client_id, batch);
+            inner.lose(DropCause::Offline, 1, &self.whose, batch);
             return Pushed::Dropped(DropCause::Offline);
         }
-        if inner.has_room(&delivery) || inner.make_room(&delivery, &self.client_id, batch) {
+        if inner.has_room(&delivery) || inner.make_room(&delivery, &self.whose, batch) {
             inner.append(delivery, batch); // [MQTT-4.5.0-1]
             return Pushed::Queued;
         }
@@ -334,13 +339,13 @@ impl Mailbox {
     /// Counts copies that were for this client and are lost, wherever that was decided; for the broker too.
     pub fn lose(&self, cause: DropCause, copies: u64, batch: &mut Batch) {
         if copies > 0 {
-            self.inner.lock().lose(cause, copies, &self.client_id, batch);
+            self.inner.lock().lose(cause, copies, &self.whose, batch);
         }
     }
 
     /// Counts a message that is refused as a whole because this queue is full.
     pub(super) fn refuse(&self, batch: &Batch) {
-        self.inner.lock().refuse(&self.client_id, batch);
+        self.inner.lock().refuse(&self.whose, batch);
     }
 
     /// Puts a copy of a shared subscription in the queue if the client can have it now.
@@ -370,12 +375,13 @@ impl Mailbox {
         if inner.closed {
             return true;
         }
-        if !inner.has_room(delivery) && !inner.make_room(delivery, &self.client_id, batch) {
-            inner.refuse(&self.client_id, batch);
+        if !inner.has_room(delivery) && !inner.make_room(delivery, &self.whose, batch) {
+            inner.refuse(&self.whose, batch);
             return false;
         }
-        inner.reserved_messages += 1;
-        inner.reserved_bytes += delivery.message.size() as u64;
+        let seldom = inner.seldom();
+        seldom.reserved_messages += 1;
+        seldom.reserved_bytes += delivery.message.size() as u64;
         true
     }
 
@@ -404,7 +410,7 @@ impl Mailbox {
         if let Some(control) = inner.control.take() {
             return Poll::Ready(MailboxEvent::Control(control));
         }
-        if inner.inquiry.is_some() {
+        if inner.is_asked() {
             return Poll::Ready(MailboxEvent::Inquired);
         }
         if wishes.gather && inner.waiting.is_worth_gathering() {
@@ -420,7 +426,7 @@ impl Mailbox {
             {
                 return Poll::Ready(MailboxEvent::PageWanted { front, rows_max: inner.credit() });
             }
-            if wishes.groups && inner.groups.iter().any(|group| group.is_waiting()) {
+            if wishes.groups && inner.groups().iter().any(|group| group.is_waiting()) {
                 return Poll::Ready(MailboxEvent::GroupsWaiting);
             }
         }
@@ -435,7 +441,7 @@ impl Mailbox {
     pub fn page_in(&self, front: RowId, rows: Vec<(RowId, Delivery)>, batch: &mut Batch) {
         let mut inner = self.inner.lock();
         let lost = inner.waiting.page_in(front, rows);
-        inner.lose(DropCause::StoreFailed, lost, &self.client_id, batch);
+        inner.lose(DropCause::StoreFailed, lost, &self.whose, batch);
     }
 
     /// At a start: a copy that waits on disk.
@@ -457,9 +463,8 @@ impl Mailbox {
     /// `expired` in ascending order, and the earliest expiry of the others.
     pub fn end_search(&self, expired: &[RowId], next: BrokerTime, batch: &mut Batch) {
         let mut inner = self.inner.lock();
-        let owner = inner.owner;
-        let dropped = inner.waiting.end_search(expired, next, owner, batch);
-        inner.lose(DropCause::Expired, dropped, &self.client_id, batch);
+        let dropped = inner.waiting.end_search(expired, next, self.owner(), batch);
+        inner.lose(DropCause::Expired, dropped, &self.whose, batch);
     }
 
     /// The first row of those on disk, behind what is in memory.
@@ -469,16 +474,16 @@ impl Mailbox {
 
     /// For the driver, to be answered.
     pub fn take_inquiry(&self) -> Option<Box<Inquiry>> {
-        self.inner.lock().inquiry.take()
+        self.inner.lock().take_inquiry()
     }
 
     /// Asks the driver. False, and the question dropped, when nobody is attached or another question waits.
     pub fn ask(&self, inquiry: Inquiry) -> bool {
         let mut inner = self.inner.lock();
-        if !inner.online || inner.inquiry.is_some() {
+        if !inner.online || inner.is_asked() {
             return false;
         }
-        inner.inquiry = Some(Box::new(inquiry));
+        inner.seldom().inquiry = Some(Box::new(inquiry));
         let waker = inner.waker.take();
         drop(inner);
         waker.into_iter().for_each(Waker::wake);
@@ -506,7 +511,7 @@ impl Mailbox {
             queued: inner.waiting.len(),
             queued_bytes: inner.waiting.bytes(),
             under_way: inner.under_way,
-            losses: inner.losses.losses(),
+            losses: inner.seldom.as_ref().map_or_else(Losses::default, |seldom| seldom.losses.losses()),
             online: inner.online,
             subscriptions: self.subscriptions.load(Relaxed),
             limits: inner.limits,
@@ -524,16 +529,15 @@ impl Mailbox {
     /// Throws away every unsent message; returns how many.
     pub fn purge(&self, batch: &mut Batch) -> usize {
         let mut inner = self.inner.lock();
-        let owner = inner.owner;
-        let purged = inner.waiting.purge(owner, batch);
+        let purged = inner.waiting.purge(self.owner(), batch);
         inner.is_stuck = false;
-        inner.lose(DropCause::Purged, purged, &self.client_id, batch);
+        inner.lose(DropCause::Purged, purged, &self.whose, batch);
         purged as usize
     }
 
     /// Drops messages that have expired: a session that sleeps does not look itself.
     pub fn drop_expired(&self, now: BrokerTime, batch: &mut Batch) {
-        self.inner.lock().drop_expired(now, &self.client_id, batch);
+        self.inner.lock().drop_expired(now, &self.whose, batch);
     }
 
     pub(super) fn is_online(&self) -> bool {
@@ -542,20 +546,23 @@ impl Mailbox {
 
     pub(super) fn join(&self, group: &Arc<Group>) {
         let mut inner = self.inner.lock();
-        if !inner.groups.iter().any(|known| Arc::ptr_eq(known, group)) {
-            inner.groups.push(Arc::clone(group));
+        let groups = &mut inner.seldom().groups;
+        if !groups.iter().any(|known| Arc::ptr_eq(known, group)) {
+            groups.push(Arc::clone(group));
         }
     }
 
     /// Returns unsent copies of the group.
     pub(super) fn leave(&self, group: &Arc<Group>) -> Vec<Delivery> {
         let mut inner = self.inner.lock();
-        inner.groups.retain(|known| !Arc::ptr_eq(known, group));
+        if let Some(seldom) = &mut inner.seldom {
+            seldom.groups.retain(|known| !Arc::ptr_eq(known, group));
+        }
         inner.waiting.take_shared(|id| id == group.id())
     }
 
     pub(super) fn groups(&self) -> Vec<Arc<Group>> {
-        self.inner.lock().groups.clone()
+        self.inner.lock().groups().to_vec()
     }
 
     /// In flight and waiting, for the `least_in_flight` strategy.
@@ -565,27 +572,55 @@ impl Mailbox {
     }
 }
 
+impl Whose {
+    fn owner(&self) -> OwnerId {
+        OwnerId(self.id.0)
+    }
+}
+
 impl Inner {
+    fn seldom(&mut self) -> &mut Seldom {
+        self.seldom.get_or_insert_default()
+    }
+
+    fn is_asked(&self) -> bool {
+        self.seldom.as_ref().is_some_and(|seldom| seldom.inquiry.is_some())
+    }
+
+    fn take_inquiry(&mut self) -> Option<Box<Inquiry>> {
+        self.seldom.as_mut()?.inquiry.take()
+    }
+
+    fn groups(&self) -> &[Arc<Group>] {
+        self.seldom.as_ref().map_or(&[], |seldom| &seldom.groups)
+    }
+
+    /// How many messages room is kept for, and how many bytes.
+    fn reserved(&self) -> (u64, u64) {
+        self.seldom.as_ref().map_or((0, 0), |seldom| (seldom.reserved_messages.into(), seldom.reserved_bytes))
+    }
+
     fn credit(&self) -> u32 {
         self.under_way.window_free.saturating_sub(self.waiting.acked())
     }
 
     fn has_room(&self, delivery: &Delivery) -> bool {
-        let messages = self.waiting.len() + u64::from(self.reserved_messages);
-        let bytes = self.waiting.bytes() + self.reserved_bytes + delivery.message.size() as u64;
-        messages < u64::from(self.limits.messages_max) && bytes <= self.limits.bytes_max
+        let (messages, bytes) = self.reserved();
+        self.waiting.len() + messages < u64::from(self.limits.messages_max)
+            && self.waiting.bytes() + bytes + delivery.message.size() as u64 <= self.limits.bytes_max
     }
 
     /// Room for a message whose size is not known yet: the byte limit may be passed by one message.
     fn has_room_for_one(&self) -> bool {
-        let messages = self.waiting.len() + u64::from(self.reserved_messages);
-        messages < u64::from(self.limits.messages_max)
-            && self.waiting.bytes() + self.reserved_bytes < self.limits.bytes_max
+        let (messages, bytes) = self.reserved();
+        self.waiting.len() + messages < u64::from(self.limits.messages_max)
+            && self.waiting.bytes() + bytes < self.limits.bytes_max
     }
 
     fn release_reservation(&mut self, delivery: &Delivery) {
-        self.reserved_messages = self.reserved_messages.saturating_sub(1);
-        self.reserved_bytes = self.reserved_bytes.saturating_sub(delivery.message.size() as u64);
+        let Some(seldom) = &mut self.seldom else { return };
+        seldom.reserved_messages = seldom.reserved_messages.saturating_sub(1);
+        seldom.reserved_bytes = seldom.reserved_bytes.saturating_sub(delivery.message.size() as u64);
     }
 
     fn append(&mut self, delivery: Delivery, batch: &mut Batch) {
@@ -598,20 +633,20 @@ impl Inner {
     }
 
     /// Makes room for `delivery` by dropping older copies, where the policy allows that.
-    fn make_room(&mut self, delivery: &Delivery, client_id: &str, batch: &mut Batch) -> bool {
+    fn make_room(&mut self, delivery: &Delivery, whose: &Whose, batch: &mut Batch) -> bool {
         if delivery.message.size() as u64 > self.limits.bytes_max {
             return false;
         }
-        if self.drop_expired(batch.now, client_id, batch) > 0 && self.has_room(delivery) {
+        if self.drop_expired(batch.now, whose, batch) > 0 && self.has_room(delivery) {
             return true;
         }
         while !self.has_room(delivery) {
             let is_qos0 = delivery.qos == QoS::AtMostOnce;
             let victim = if is_qos0 { self.waiting.oldest_qos0() } else { self.oldest_by_policy() };
             let Some(victim) = victim else { return false };
-            self.waiting.remove(victim, self.owner, batch);
+            self.waiting.remove(victim, whose.owner(), batch);
             self.is_stuck = false;
-            self.lose(DropCause::QueueFull, 1, client_id, batch);
+            self.lose(DropCause::QueueFull, 1, whose, batch);
         }
         if delivery.qos != QoS::AtMostOnce && self.limits.on_full == OnQueueFull::Disconnect && self.online {
             self.control.get_or_insert(Control::Kick(Kick::SlowClient));
@@ -627,30 +662,34 @@ impl Inner {
         }
     }
 
-    fn lose(&mut self, cause: DropCause, copies: u64, client_id: &str, batch: &mut Batch) {
-        self.losses.lose(cause, copies, client_id, self.waiting.len() as usize, batch);
+    fn lose(&mut self, cause: DropCause, copies: u64, whose: &Whose, batch: &mut Batch) {
+        if copies > 0 {
+            let queued = self.waiting.len() as usize;
+            self.seldom().losses.lose(cause, copies, &whose.client_id, queued, batch);
+        }
     }
 
-    fn refuse(&mut self, client_id: &str, batch: &Batch) {
-        self.losses.refuse(client_id, self.waiting.len() as usize, batch);
+    fn refuse(&mut self, whose: &Whose, batch: &Batch) {
+        let queued = self.waiting.len() as usize;
+        self.seldom().losses.refuse(&whose.client_id, queued, batch);
     }
 
-    fn drop_expired(&mut self, now: BrokerTime, client_id: &str, batch: &mut Batch) -> u64 {
-        let expired = self.waiting.drop_expired(now, self.owner, batch);
+    fn drop_expired(&mut self, now: BrokerTime, whose: &Whose, batch: &mut Batch) -> u64 {
+        let expired = self.waiting.drop_expired(now, whose.owner(), batch);
         if expired > 0 {
             self.is_stuck = false;
-            self.lose(DropCause::Expired, expired, client_id, batch);
+            self.lose(DropCause::Expired, expired, whose, batch);
         }
         expired
     }
 
     /// QoS 0 does not wait for a client that is away, unless it shall.
-    fn drop_unkept_qos0(&mut self, client_id: &str, batch: &mut Batch) {
+    fn drop_unkept_qos0(&mut self, whose: &Whose, batch: &mut Batch) {
         if self.limits.queue_qos0 {
             return;
         }
-        let dropped = self.waiting.drop_qos0(self.owner, batch);
-        self.lose(DropCause::Offline, dropped, client_id, batch);
+        let dropped = self.waiting.drop_qos0(whose.owner(), batch);
+        self.lose(DropCause::Offline, dropped, whose, batch);
     }
 
     /// Moves what may be sent now; true when anything was moved.

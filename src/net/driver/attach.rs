@@ -38,7 +38,7 @@ pub(super) struct Attached {
     /// The session began with this connection.
     pub(super) is_new: bool,
     /// Messages that are being read from the store, and the first row of them.
-    pub(super) page: Option<Reading>,
+    pub(super) page: Option<Box<Reading>>,
     /// A new authentication on a connection that has one already (section 4.12.1).
     reauthentication: Option<Box<dyn crate::auth::Exchange>>,
 }

@@ -87,7 +87,7 @@ impl Driver {
         let before = RowId(front.0.saturating_sub(1));
         let keeper = &self.place.shared.keeper;
         let page = keeper.read_page(attached.mailbox.owner(), before, rows_max, TURN_BYTES_MAX);
-        attached.page = Some(Reading { front, page: Box::pin(page) });
+        attached.page = Some(Box::new(Reading { front, page: Box::pin(page) }));
     }
 
     /// Takes in messages that were read from the store.
