@@ -159,8 +159,10 @@ fn is_same_file(file: &File, path: &Path) -> io::Result<bool> {
 
 /// The path without links; the file itself need not exist, a link to nowhere is an error.
 fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    // Another editor may make the file between the two looks.
+    let is_link = || fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link() => {
             let name = path.file_name().ok_or(error)?;
             Ok(fs::canonicalize(parent(path))?.join(name))
         }
