@@ -31,6 +31,7 @@ use crate::protocol::{Denied3x, MountPoint, Settings};
 use crate::router::{
     Batch, Counts, GroupLimits, OnQueueFull, QueueLimits, RetainedLimits, Router, RouterConfig, ShareStrategy,
 };
+use crate::store::journal::OpenError;
 use crate::store::{Recovered, Store};
 use crate::telemetry::snapshot::Observed;
 
@@ -66,8 +67,12 @@ pub enum StartError {
     Tls { listener: String, error: TlsError },
     #[error(transparent)]
     AuthFile(#[from] AuthFileError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// It can, but what is in it did not become the broker's state.
     #[error("{0}")]
-    Store(String),
+    Restore(String),
 }
 
 impl Broker {

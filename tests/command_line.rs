@@ -1,10 +1,11 @@
 //! The `midge` command as an operator meets it: exit codes, signals, and what it says.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -371,4 +372,53 @@ fn wait_for(file: &Path, text: &str) {
         assert!(std::time::Instant::now() < until, "{text:?} is not in {}", file.display());
         thread::yield_now();
     }
+}
+
+fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = fs::read_dir(directory).expect("files").map(|entry| entry.expect("an entry").path());
+    files.map(|path| (path.clone(), fs::read(&path).expect("a file"))).collect()
+}
+
+/// Changes a byte of the checkpoint of a store that has just been made.
+fn spoil(data: &Path, at: impl Fn(usize) -> usize) {
+    let is_checkpoint = |path: &&PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("checkpoint");
+    let files = content(data);
+    let path = files.keys().find(is_checkpoint).expect("a checkpoint");
+    let mut bytes = files[path].clone();
+    let at = at(bytes.len());
+    bytes[at] ^= 0x60;
+    fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_has_an_exit_code_of_its_own_and_stays_as_it_is() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let serve = ["--listen", "127.0.0.1:0", "--data-dir", "data"];
+    let data = home.path().join("data");
+    // It is killed when it is there.
+    let make = || Broker::start(home.path(), &serve).address();
+    let refused = |commands: &[&[&str]], code: i32, why: &str| {
+        let before = content(&data);
+        for command in commands {
+            let output = run(home.path(), command);
+            assert_eq!(output.status.code(), Some(code), "{command:?}: {}", said(&output));
+            assert!(said(&output).contains(why), "{command:?}: {}", said(&output));
+            assert_eq!(content(&data), before, "{command:?} has changed something");
+        }
+        fs::remove_dir_all(&data).expect("ours");
+    };
+    let check: &[&str] = &["store", "check", "--data-dir", "data"];
+
+    make();
+    spoil(&data, |_| 8);
+    refused(&[&serve, check], 13, "data/checkpoint-0000000000000001 has format 98, and this program reads 1 to 2");
+    make();
+    spoil(&data, |length| length - 1);
+    refused(&[&serve, check], 11, "`midge store repair --data-dir data` goes on without it");
+    fs::create_dir(&data).expect("made");
+    fs::write(data.join("notes.txt"), "not a broker's").expect("written");
+    refused(&[&serve, check], 12, "data is not a data directory of midge: notes.txt is in it");
+    let broker = Broker::start(home.path(), &serve);
+    broker.address();
+    refused(&[&serve, check], 10, "data is in use by another broker");
 }

@@ -34,8 +34,8 @@ pub(super) async fn open(config: &StoreConfig) -> Result<Option<Opened>, StartEr
     };
     let opening = tokio::task::spawn_blocking(move || Journal::open(&directory, &options));
     let (journal, recovered) = match opening.await {
-        Ok(opened) => opened.map_err(|error| StartError::Store(error.to_string()))?,
-        Err(panic) => return Err(StartError::Store(format!("the store could not be opened: {panic}"))),
+        Ok(opened) => opened?,
+        Err(panic) => return Err(StartError::Restore(format!("the store could not be opened: {panic}"))),
     };
     tracing::info!(
         directory = %config.directory.as_deref().unwrap_or_else(|| "".as_ref()).display(),
@@ -89,8 +89,8 @@ impl Broker {
     pub(super) async fn restore(&self, recovered: Recovered) -> Result<(), StartError> {
         let (shared, listeners) = (Arc::clone(&self.shared), self.listeners.clone());
         match tokio::task::spawn_blocking(move || shared.restore(recovered, &listeners)).await {
-            Ok(restored) => restored.map_err(|lost| StartError::Store(lost.to_string())),
-            Err(panic) => Err(StartError::Store(format!("what the store has could not be restored: {panic}"))),
+            Ok(restored) => restored.map_err(|lost| StartError::Restore(lost.to_string())),
+            Err(panic) => Err(StartError::Restore(format!("what the store has could not be restored: {panic}"))),
         }
     }
 

@@ -10,6 +10,7 @@ use midge::message::BrokerTime;
 use midge::store::Store;
 use midge::store::journal::{Journal, JournalOptions};
 
+use super::STORE_EXIT_CODES;
 use super::layers::data_directory;
 
 const EXAMPLES: &str = "\
@@ -28,7 +29,7 @@ Exit codes:
 
 /// Take over what another broker has saved
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}{STORE_EXIT_CODES}"))]
 pub struct ImportArgs {
     #[command(subcommand)]
     from: From,
@@ -37,7 +38,7 @@ pub struct ImportArgs {
 #[derive(Debug, Subcommand)]
 enum From {
     /// The persistence file of mosquitto 1.6 to 2.x
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = format!("{EXAMPLES}{STORE_EXIT_CODES}"))]
     Mosquitto {
         /// mosquitto.db, or the directory that it is in
         #[arg(value_name = "PATH")]

@@ -16,6 +16,8 @@ mod store;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use midge::broker::StartError;
+use midge::store::journal::OpenError;
 
 use layers::LayerArgs;
 
@@ -42,7 +44,7 @@ Exit codes:
   0  done, or stopped when asked to
   1  it could not be done; standard error says why
   2  the command line was not understood
-`midge ctl` and `midge bench` have more of them; their help says which.";
+`midge ctl` and `midge bench` have more of them, and whatever uses a data directory; their help says which.";
 
 /// An MQTT 3.1, 3.1.1 and 5.0 broker.
 #[derive(Debug, Parser)]
@@ -87,7 +89,35 @@ impl Cli {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let of_ctl = error.downcast_ref().map(ctl::CtlError::exit_code);
     let of_bench = error.downcast_ref().map(bench::Verdict::exit_code);
-    of_ctl.or(of_bench).unwrap_or(1)
+    let of_store = error.downcast_ref().map(exit_code_of_store);
+    let of_damage = error.downcast_ref::<store::Damage>().map(|_| 11);
+    let of_start = error.downcast_ref().map(|error| match error {
+        StartError::Store(error) => exit_code_of_store(error),
+        _ => 1,
+    });
+    of_ctl.or(of_bench).or(of_store).or(of_damage).or(of_start).unwrap_or(1)
+}
+
+/// Of every command that uses a data directory, beside those it has anyway.
+const STORE_EXIT_CODES: &str = "
+  10 the data directory is in use by another broker
+  11 it is damaged
+  12 it is none of midge's, not empty where it should be, or not there
+  13 another version of midge has written it
+  14 it is on a file system that is read-only
+  15 it may not be read, or not be written
+  16 reading or writing it failed";
+
+fn exit_code_of_store(error: &OpenError) -> u8 {
+    match error {
+        OpenError::Locked { .. } => 10,
+        OpenError::Damaged { .. } => 11,
+        OpenError::Foreign { .. } | OpenError::NotEmpty { .. } | OpenError::Missing { .. } => 12,
+        OpenError::Version { .. } => 13,
+        OpenError::ReadOnly { .. } => 14,
+        OpenError::NoAccess { .. } => 15,
+        OpenError::Io { .. } => 16,
+    }
 }
 
 #[cfg(test)]

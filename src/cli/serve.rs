@@ -15,7 +15,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::LayerArgs;
+use super::{LayerArgs, STORE_EXIT_CODES};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,7 +45,7 @@ Exit codes:
 
 /// Serve; what `midge` without a command does
 #[derive(Clone, Debug, Default, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}{STORE_EXIT_CODES}"))]
 pub struct ServeArgs {
     #[command(flatten)]
     layers: LayerArgs,

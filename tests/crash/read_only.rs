@@ -33,6 +33,12 @@ fn store(program: &Path, command: &str, data: &Path) -> Command {
     midge
 }
 
+fn serve(program: &Path, data: &Path) -> Command {
+    let mut midge = Command::new(program);
+    midge.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+    midge
+}
+
 fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}: {}{}", output.status, text(&output.stdout), text(&output.stderr))
@@ -65,7 +71,9 @@ fn a_store_on_a_read_only_file_system_is_checked_and_exported() {
         // It could not be said if something were written.
         let repair = store(program, "repair", &disk.data()).output().expect("it runs");
         let reasons = said(&repair).matches("Read-only file system").count();
-        assert_eq!(reasons, 1, "the lock is {lock}: {}", said(&repair));
+        assert_eq!((repair.status.code(), reasons), (Some(14), 1), "the lock is {lock}: {}", said(&repair));
+        let serve = serve(program, &disk.data()).output().expect("it runs");
+        assert_eq!(serve.status.code(), Some(14), "{}", said(&serve));
     }
 }
 
@@ -90,11 +98,11 @@ fn somebody_else_looks_at_a_store_when_no_broker_has_it() {
     // Others may not look into the directory where it was built.
     fs::copy(env!("CARGO_BIN_EXE_midge"), &program).expect("copied");
     fs::set_permissions(home.path(), Permissions::from_mode(0o755)).expect("ours");
-    let as_nobody = |command: &str| {
-        let mut midge = store(&program, command, &data);
+    let by_nobody = |mut midge: Command| {
         midge.uid(NOBODY).gid(NOBODY).current_dir("/");
         midge
     };
+    let as_nobody = |command: &str| by_nobody(store(&program, command, &data));
     make(&data, || {
         open_to_all(&data);
         for command in ["check", "export"] {
@@ -107,5 +115,8 @@ fn somebody_else_looks_at_a_store_when_no_broker_has_it() {
     is_readable(as_nobody);
     fs::remove_file(data.join("lock")).expect("removed");
     is_readable(as_nobody);
+    let refused = by_nobody(serve(&program, &data)).output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(15), "{}", said(&refused));
+    assert!(said(&refused).contains("The user that the broker runs as has to own it"), "{}", said(&refused));
     assert!(!data.join("lock").exists());
 }

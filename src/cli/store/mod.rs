@@ -7,10 +7,11 @@ mod export;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use midge::store::journal::{self, Repaired, Report};
 
+use super::STORE_EXIT_CODES;
 use super::layers::data_directory;
 
 const EXAMPLES: &str = "\
@@ -31,12 +32,12 @@ check and export write nothing: a file system that is read-only will do, and fil
 
 Exit codes:
   0  done; for check: everything is there
-  1  it could not be done, or something is damaged; standard error says why
+  1  it could not be done; standard error says why
   2  the command line was not understood";
 
 /// Check, repair, compact, export, back up and restore a data directory
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}{STORE_EXIT_CODES}"))]
 pub struct StoreArgs {
     /// The broker's data directory, if it is not $STATE_DIRECTORY or midge-data
     #[arg(long, value_name = "DIR", global = true)]
@@ -112,7 +113,7 @@ fn check(data: &Path, out: &mut dyn Write) -> Result<()> {
         return Ok(());
     }
     out.flush()?;
-    bail!("{}", damage(&report, data))
+    Err(damage(&report, data).into())
 }
 
 fn finish_copy(report: &Report, to: &Path, out: &mut dyn Write) -> Result<()> {
@@ -122,14 +123,19 @@ fn finish_copy(report: &Report, to: &Path, out: &mut dyn Write) -> Result<()> {
         return Ok(());
     }
     out.flush()?;
-    bail!("{}", damage(report, to))
+    Err(damage(report, to).into())
 }
 
-fn damage(report: &Report, data: &Path) -> String {
+/// Not all of a store can be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Damage(String);
+
+fn damage(report: &Report, data: &Path) -> Damage {
     let count = report.problems.len();
     let what = if count == 1 { "1 thing" } else { &format!("{count} things") };
     let repair = format!("`midge store repair --data-dir {}` goes on without", data.display());
-    format!("{what} cannot be read:\n{}\n{repair}", report.problems.join("\n"))
+    Damage(format!("{what} cannot be read:\n{}\n{repair}", report.problems.join("\n")))
 }
 
 fn text(report: &Report) -> String {

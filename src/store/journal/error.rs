@@ -11,6 +11,10 @@ use super::read::ReadError;
 pub enum OpenError {
     #[error("{place}: {doing}: {error}")]
     Io { place: String, doing: String, error: io::Error },
+    #[error("{place}: {doing}: {error}. `midge store check` and `midge store export` do without writing")]
+    ReadOnly { place: String, doing: String, error: io::Error },
+    #[error("{place}: {doing}: {error}. The user that the broker runs as has to own it")]
+    NoAccess { place: String, doing: String, error: io::Error },
     #[error("{place} is in use by another broker")]
     Locked { place: String },
     #[error("there is no store in {place}")]
@@ -39,7 +43,12 @@ fn versions() -> String {
 
 impl OpenError {
     pub(super) fn io(disk: &dyn Disk, doing: &str, error: io::Error) -> Self {
-        OpenError::Io { place: disk.place(), doing: doing.to_owned(), error }
+        let (place, doing) = (disk.place(), doing.to_owned());
+        match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { place, doing, error },
+            io::ErrorKind::PermissionDenied => OpenError::NoAccess { place, doing, error },
+            _ => OpenError::Io { place, doing, error },
+        }
     }
 
     pub(super) fn damaged(disk: &dyn Disk, file: String, offset: u64, what: String, affected: String) -> Self {
