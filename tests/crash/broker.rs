@@ -1,6 +1,6 @@
 //! The broker as a process of its own, on a data directory that outlives it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -109,6 +109,15 @@ const END_WITH_STDIN: &str = r#"exec 3<&0
 (read -r _ <&3 || kill -9 $$) >/dev/null 2>&1 &
 exec "$@" 3<&- </dev/null"#;
 
+/// Whether a client is accepted.
+fn answers(address: SocketAddr) -> io::Result<()> {
+    let mut client = TcpStream::connect_timeout(&address, PATIENCE)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.write_all(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x0a\x00\x00")?;
+    client.read_exact(&mut [0; 4])?;
+    client.write_all(b"\xe0\x00")
+}
+
 /// A running broker.
 pub struct Broker {
     child: Option<(Child, ChildStdin)>,
@@ -127,7 +136,8 @@ impl Broker {
             }
             if let Some(port) = self.port.filter(|_| line.ends_with(" running")) {
                 let address = SocketAddr::from(([127, 0, 0, 1], port));
-                assert!(TcpStream::connect_timeout(&address, PATIENCE).is_ok(), "mosquitto does not listen");
+                // A SIGTERM that comes before the first client has been heard is forgotten.
+                assert!(answers(address).is_ok(), "mosquitto does not listen");
                 return address;
             }
             said.push(line);
