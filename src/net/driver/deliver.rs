@@ -20,7 +20,7 @@ const PAGE_ROWS_MAX: usize = 512;
 /// What one turn puts into the socket at most.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Retained messages that are looked up at a time.
-const REPLAY_MESSAGES_MAX: usize = 32;
+const REPLAY_MESSAGES_MAX: usize = 128;
 /// Looks at retained messages in one turn: many subscriptions find nothing.
 const REPLAY_PAGES_MAX: usize = 16;
 
