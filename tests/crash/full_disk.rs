@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::broker::{Site, Target};
+use crate::broker::{Broker, Site, Target};
 use crate::connection::{Connection, Next, PATIENCE};
 use crate::received::{Ack, Publish};
 use crate::wire::{self, Connect, PUBACK, PUBLISH, SUBACK, Subscribe, Version, property};
@@ -185,6 +185,17 @@ fn until_accepted(address: SocketAddr, number: u32) {
     }
 }
 
+/// The sleeper gets the messages that were acknowledged, there is room for another one then, and none comes twice.
+fn is_emptied(site: &Site, broker: Broker, address: SocketAddr, acknowledged: u32) {
+    let all: Vec<u32> = (0..acknowledged).collect();
+    assert_eq!(drain(address, all.len()), all, "not what was acknowledged");
+    until_accepted(address, 10_000);
+    broker.kill();
+    let (broker, address) = site.start();
+    assert_eq!(drain(address, 1), [10_000], "what was acknowledged by its client comes again");
+    broker.stop();
+}
+
 /// Takes all that is left of the file system.
 fn fill_with_others(disk: &SmallDisk) {
     let mut file = fs::File::create(disk.directory.path().join("others")).expect("a file");
@@ -204,13 +215,7 @@ fn a_disk_without_a_watermark_is_emptied_by_the_clients_that_its_queues_are_for(
     let (broker, address) = site.start();
     sleep(address);
     let (refused, _) = fill(address);
-    let all: Vec<u32> = (0..refused).collect();
-    assert_eq!(drain(address, all.len()), all, "not what was acknowledged");
-    until_accepted(address, 10_000);
-    broker.kill();
-    let (broker, address) = site.start();
-    assert_eq!(drain(address, 1), [10_000], "what was acknowledged by its client comes again");
-    broker.stop();
+    is_emptied(&site, broker, address, refused);
 }
 
 #[test]
@@ -231,13 +236,7 @@ fn a_disk_that_others_have_filled_to_the_last_byte_is_emptied_all_the_same() {
             broker.kill();
             (broker, address) = site.start();
         }
-        let all: Vec<u32> = (0..refused).collect();
-        assert_eq!(drain(address, all.len()), all, "not what was acknowledged");
-        until_accepted(address, 10_000);
-        broker.kill();
-        let (broker, address) = site.start();
-        assert_eq!(drain(address, 1), [10_000], "what was acknowledged by its client comes again");
-        broker.stop();
+        is_emptied(&site, broker, address, refused);
     }
 }
 

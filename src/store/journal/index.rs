@@ -63,6 +63,13 @@ pub(super) struct Picture {
     pub time: BrokerTime,
 }
 
+impl SharedMap<OwnerId, Arc<Owner>> {
+    /// To be changed: one that is in a picture is copied before.
+    pub(super) fn owner_mut(&mut self, owner: OwnerId) -> Option<&mut Owner> {
+        self.get_mut(&owner).map(Arc::make_mut)
+    }
+}
+
 /// A session or a shared group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Owner {
@@ -162,10 +169,6 @@ impl Index {
         Picture { owners, retained, next_record: *next_record, next_owner: *next_owner, time: *time }
     }
 
-    pub(super) fn owner_mut(&mut self, owner: OwnerId) -> Option<&mut Owner> {
-        self.owners.get_mut(&owner).map(Arc::make_mut)
-    }
-
     /// Applies the records of the frame at `at`, whose first record has the number `first`.
     pub(super) fn apply(
         &mut self,
@@ -240,7 +243,7 @@ impl Index {
 
     /// What is said of an owner that has ended means nothing.
     fn with(&mut self, owner: OwnerId, change: impl FnOnce(&mut Owner)) {
-        if let Some(state) = self.owner_mut(owner) {
+        if let Some(state) = self.owners.owner_mut(owner) {
             change(state);
         }
     }
@@ -265,7 +268,7 @@ impl Index {
     fn store(&mut self, row: RowId, base: Position, message: &MessageRecord<'_>, page_rows: usize) {
         let template = reference(row, base, message);
         for (copy_at, copy) in message.copies() {
-            let Some(state) = self.owners.get_mut(&copy.owner).map(Arc::make_mut) else { continue };
+            let Some(state) = self.owners.owner_mut(copy.owner) else { continue };
             // One copy of a message for an owner: a row could not tell two of them apart.
             if state.queue.find(row).is_some() {
                 continue;
@@ -295,7 +298,7 @@ impl Index {
 
     /// Loads the page in which a row is.
     pub(super) fn load(&mut self, owner: OwnerId, row: RowId, load: &mut LoadPage<'_>) -> Result<(), ApplyError> {
-        if let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut)
+        if let Some(state) = self.owners.owner_mut(owner)
             && let Some(page) = state.queue.page_of(row)
         {
             let refs = load(page, owner)?;
@@ -314,13 +317,13 @@ impl Index {
         load: &mut LoadPage<'_>,
     ) -> Result<(), ApplyError> {
         self.load(from, row, load)?;
-        let found = self.owners.get_mut(&from).map(Arc::make_mut).and_then(|state| state.queue.remove(row));
+        let found = self.owners.owner_mut(from).and_then(|state| state.queue.remove(row));
         if let Some(found) = &found {
             self.loaded -= 1;
             self.rows -= 1;
             self.live.remove_ref(found);
         }
-        let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut) else { return Ok(()) };
+        let Some(state) = self.owners.owner_mut(owner) else { return Ok(()) };
         if found.is_some() {
             let sent = Sent { row, packet_id, from, copy: found };
             self.rows += 1;
@@ -360,7 +363,7 @@ impl Index {
     }
 
     fn hand(&mut self, owner: OwnerId, row: RowId) {
-        let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut) else { return };
+        let Some(state) = self.owners.owner_mut(owner) else { return };
         if let Some(sent) = state.sent.iter_mut().find(|sent| sent.row == row) {
             let copy = sent.copy.take();
             Self::let_go(&mut self.live, &mut self.lent, sent, copy);
@@ -369,7 +372,7 @@ impl Index {
 
     pub(super) fn finish(&mut self, owner: OwnerId, row: RowId, load: &mut LoadPage<'_>) -> Result<(), ApplyError> {
         self.load(owner, row, load)?;
-        let Some(state) = self.owners.get_mut(&owner).map(Arc::make_mut) else { return Ok(()) };
+        let Some(state) = self.owners.owner_mut(owner) else { return Ok(()) };
         if let Some(found) = state.queue.remove(row) {
             self.loaded -= 1;
             self.live.remove_ref(&found);
@@ -387,7 +390,7 @@ impl Index {
     fn seal(&mut self, at: Position, page: &[u8]) -> Result<(), ApplyError> {
         let (owner, refs) = read_page_body(page)?;
         let meta = PageMeta::of(&refs, at, page.len() as u32).ok_or(Malformed)?;
-        let state = self.owners.get_mut(&owner).map(Arc::make_mut).ok_or(Malformed)?;
+        let state = self.owners.owner_mut(owner).ok_or(Malformed)?;
         match state.queue.seal(meta.clone()) {
             Sealing::Done => self.loaded -= refs.len(),
             Sealing::Replaced(old) => {
@@ -413,7 +416,7 @@ impl Index {
         for (copy_at, copy) in message.copies() {
             let holder = self.holder(copy.owner, row);
             self.load(holder, row, load)?;
-            let Some(state) = self.owners.get_mut(&holder).map(Arc::make_mut) else { continue };
+            let Some(state) = self.owners.owner_mut(holder) else { continue };
             if let Some(found) = state.find_mut(copy.owner, row, holder != copy.owner) {
                 self.live.remove_ref(found);
                 *found = Ref { copy_at: copy_at as u32, ..template };

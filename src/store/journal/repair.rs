@@ -164,7 +164,7 @@ impl Salvage<'_> {
         match place {
             UnreadablePlace::Retained(topic) => drop(index.retained.remove(&topic)),
             UnreadablePlace::Page(owner, first) => {
-                if let Some(state) = index.owner_mut(owner) {
+                if let Some(state) = index.owners.owner_mut(owner) {
                     state.queue.forget_page(first.row);
                 }
             }
