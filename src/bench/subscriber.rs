@@ -100,13 +100,7 @@ impl Receiving {
 
     async fn until_stop(&mut self) -> Result<(), Fault> {
         let listener = Arc::clone(&self.board.stage).listen();
-        let serve = |cx: &mut Context<'_>, is_ping_due| {
-            if is_ping_due {
-                self.link.ping();
-            }
-            self.poll_serve(cx)
-        };
-        listener.until_stop(serve).await
+        listener.until_stop(|cx, is_ping_due| self.poll_serve(cx, is_ping_due)).await
     }
 
     fn poll_subscribed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -119,7 +113,10 @@ impl Receiving {
     }
 
     /// Ends with what went wrong.
-    fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+    fn poll_serve(&mut self, cx: &mut Context<'_>, is_ping_due: bool) -> Poll<Fault> {
+        if is_ping_due {
+            self.link.ping();
+        }
         for _ in 0..READS_A_TURN {
             if let Err(fault) = ready!(self.poll_step(cx)) {
                 return Poll::Ready(fault);

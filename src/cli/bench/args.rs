@@ -50,11 +50,7 @@ pub(super) struct FanoutArgs {
     #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = clients())]
     pub(super) subscribers: u32,
     #[command(flatten)]
-    pub(super) flow: FlowArgs,
-    #[command(flatten)]
-    pub(super) message: MessageArgs,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
+    pub(super) stream: StreamArgs,
 }
 
 #[derive(Debug, Args)]
@@ -69,11 +65,7 @@ pub(super) struct FaninArgs {
     #[arg(long)]
     pub(super) shared: bool,
     #[command(flatten)]
-    pub(super) flow: FlowArgs,
-    #[command(flatten)]
-    pub(super) message: MessageArgs,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
+    pub(super) stream: StreamArgs,
 }
 
 #[derive(Debug, Args)]
@@ -85,11 +77,7 @@ pub(super) struct PairsArgs {
     #[arg(long, value_name = "KIND")]
     pub(super) wildcard: Option<WildcardArg>,
     #[command(flatten)]
-    pub(super) flow: FlowArgs,
-    #[command(flatten)]
-    pub(super) message: MessageArgs,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
+    pub(super) stream: StreamArgs,
 }
 
 #[derive(Debug, Args)]
@@ -202,11 +190,7 @@ pub(super) struct TrieArgs {
     #[arg(long, value_name = "PART", default_value_t = 0.1, value_parser = part)]
     pub(super) hash: f64,
     #[command(flatten)]
-    pub(super) flow: FlowArgs,
-    #[command(flatten)]
-    pub(super) message: MessageArgs,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
+    pub(super) stream: StreamArgs,
 }
 
 #[derive(Debug, Args)]
@@ -223,6 +207,17 @@ pub(super) struct ChurnArgs {
     /// Bytes of a payload, 16 at least: they say which message it is
     #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = size())]
     pub(super) size: u32,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+/// Of the scenarios whose publishers send as fast as their subscribers read.
+#[derive(Debug, Args)]
+pub(super) struct StreamArgs {
+    #[command(flatten)]
+    pub(super) flow: FlowArgs,
+    #[command(flatten)]
+    pub(super) message: MessageArgs,
     #[command(flatten)]
     pub(super) common: CommonArgs,
 }
@@ -400,16 +395,26 @@ impl ScenarioArgs {
         self.common().output
     }
 
+    pub(super) fn stream(&self) -> Option<&StreamArgs> {
+        match self {
+            ScenarioArgs::Fanout(args) => Some(&args.stream),
+            ScenarioArgs::Fanin(args) => Some(&args.stream),
+            ScenarioArgs::Pairs(args) => Some(&args.stream),
+            ScenarioArgs::Trie(args) => Some(&args.stream),
+            _ => None,
+        }
+    }
+
     pub(super) fn common(&self) -> &CommonArgs {
         match self {
-            ScenarioArgs::Fanout(args) => &args.common,
-            ScenarioArgs::Fanin(args) => &args.common,
-            ScenarioArgs::Pairs(args) => &args.common,
+            ScenarioArgs::Fanout(args) => &args.stream.common,
+            ScenarioArgs::Fanin(args) => &args.stream.common,
+            ScenarioArgs::Pairs(args) => &args.stream.common,
             ScenarioArgs::Latency(args) => &args.common,
             ScenarioArgs::Connect(args) => &args.common,
             ScenarioArgs::Retained(args) => &args.common,
             ScenarioArgs::Offline(args) => &args.common,
-            ScenarioArgs::Trie(args) => &args.common,
+            ScenarioArgs::Trie(args) => &args.stream.common,
             ScenarioArgs::Churn(args) => &args.common,
         }
     }

@@ -9,7 +9,7 @@ use midge::packet::{ProtocolVersion, QoS};
 
 use super::args::{
     ChurnArgs, CommonArgs, FaninArgs, FanoutArgs, FlowArgs, GeneratorArgs, LatencyArgs, OfflineArgs, PairsArgs,
-    RetainedArgs, ScenarioArgs, TargetArgs, TrieArgs, WildcardArg,
+    RetainedArgs, ScenarioArgs, StreamArgs, TargetArgs, TrieArgs, WildcardArg,
 };
 
 impl ScenarioArgs {
@@ -25,35 +25,27 @@ impl ScenarioArgs {
 
     /// How long the load itself takes, where that is known.
     fn planned(&self) -> Duration {
-        let flow = match self {
-            ScenarioArgs::Fanout(args) => args.flow,
-            ScenarioArgs::Fanin(args) => args.flow,
-            ScenarioArgs::Pairs(args) => args.flow,
-            ScenarioArgs::Trie(args) => args.flow,
-            ScenarioArgs::Latency(args) => return args.warmup + args.duration,
-            ScenarioArgs::Churn(args) => return args.duration,
-            _ => return Duration::ZERO,
-        };
-        if flow.messages.is_some() { Duration::ZERO } else { flow.warmup + flow.duration }
+        match self {
+            ScenarioArgs::Latency(args) => args.warmup + args.duration,
+            ScenarioArgs::Churn(args) => args.duration,
+            _ => match self.stream().map(|stream| stream.flow) {
+                Some(FlowArgs { messages: None, warmup, duration, .. }) => warmup + duration,
+                _ => Duration::ZERO,
+            },
+        }
     }
 
     fn batch(&self) -> Option<u64> {
-        match self {
-            ScenarioArgs::Fanout(args) => args.flow.batch,
-            ScenarioArgs::Fanin(args) => args.flow.batch,
-            ScenarioArgs::Pairs(args) => args.flow.batch,
-            ScenarioArgs::Trie(args) => args.flow.batch,
-            _ => None,
-        }
+        self.stream().and_then(|stream| stream.flow.batch)
     }
 
     fn messages(&self) -> Messages {
         match self {
-            ScenarioArgs::Fanout(FanoutArgs { message, .. })
-            | ScenarioArgs::Fanin(FaninArgs { message, .. })
-            | ScenarioArgs::Pairs(PairsArgs { message, .. })
-            | ScenarioArgs::Latency(LatencyArgs { message, .. })
-            | ScenarioArgs::Trie(TrieArgs { message, .. }) => {
+            ScenarioArgs::Fanout(FanoutArgs { stream: StreamArgs { message, .. }, .. })
+            | ScenarioArgs::Fanin(FaninArgs { stream: StreamArgs { message, .. }, .. })
+            | ScenarioArgs::Pairs(PairsArgs { stream: StreamArgs { message, .. }, .. })
+            | ScenarioArgs::Trie(TrieArgs { stream: StreamArgs { message, .. }, .. })
+            | ScenarioArgs::Latency(LatencyArgs { message, .. }) => {
                 messages(message.qos, message.sub_qos.unwrap_or(message.qos), message.size)
             }
             ScenarioArgs::Retained(RetainedArgs { qos, size, .. })
@@ -65,14 +57,16 @@ impl ScenarioArgs {
 
     fn scenario(&self) -> Scenario {
         match self {
-            ScenarioArgs::Fanout(args) => {
-                Scenario::Fanout { publishers: args.publishers, subscribers: args.subscribers, flow: args.flow.flow() }
-            }
+            ScenarioArgs::Fanout(args) => Scenario::Fanout {
+                publishers: args.publishers,
+                subscribers: args.subscribers,
+                flow: args.stream.flow.flow(),
+            },
             ScenarioArgs::Fanin(args) => Scenario::Fanin {
                 publishers: args.publishers,
                 subscribers: args.subscribers,
                 is_shared: args.shared,
-                flow: args.flow.flow(),
+                flow: args.stream.flow.flow(),
             },
             ScenarioArgs::Pairs(args) => Scenario::Pairs {
                 pairs: args.pairs,
@@ -80,7 +74,7 @@ impl ScenarioArgs {
                     WildcardArg::Plus => Wildcard::Plus,
                     WildcardArg::Hash => Wildcard::Hash,
                 }),
-                flow: args.flow.flow(),
+                flow: args.stream.flow.flow(),
             },
             ScenarioArgs::Latency(args) => Scenario::Latency {
                 pairs: args.pairs,
@@ -112,7 +106,7 @@ impl ScenarioArgs {
                 matches: args.matches,
                 plus: args.plus,
                 hash: args.hash,
-                flow: args.flow.flow(),
+                flow: args.stream.flow.flow(),
             },
             ScenarioArgs::Churn(args) => Scenario::Churn { clients: args.clients, duration: args.duration },
         }
