@@ -73,3 +73,18 @@ fn a_scenario_that_does_not_exist_is_refused() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && errors.contains("there is no row flood"), "{errors}");
 }
+
+#[test]
+fn the_growth_of_our_costs_is_measured_in_a_network_of_its_own() {
+    let choose = "ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control";
+    let may = Command::new("unshare").args(["--net", "sh", "-c", choose]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        println!("skipped, it takes the right to make a network");
+        return;
+    }
+    let output = compare("--rounds 1 --rows grow-payload-16 --brokers midge --congestion reno");
+    let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{errors}");
+    assert!(table.contains("TCP congestion control reno") && table.contains("| memory at most |"), "{table}");
+    assert!(errors.contains("grow-payload-16: midge, midge bench: ok"), "{errors}");
+}
