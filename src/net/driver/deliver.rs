@@ -25,6 +25,16 @@ const REPLAY_MESSAGES_MAX: usize = 128;
 const REPLAY_PAGES_MAX: usize = 16;
 
 impl Driver {
+    /// What is owed from before: messages in flight when the last connection ended, and retained ones. Before the socket
+    /// is read: a subscription's retained messages come after its SUBACK, which may have to wait.
+    pub(super) fn poll_owed(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
+        if !self.is_open() {
+            return Progress::None;
+        }
+        self.judge_subscriptions();
+        if self.resend(turn) | self.replay(cx, turn) { Progress::Some } else { Progress::None }
+    }
+
     pub(super) fn poll_mailbox(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
         if !matches!(self.stage, Stage::Attached(_)) {
             return Ok(Progress::None);
@@ -32,10 +42,7 @@ impl Driver {
         self.judge_subscriptions();
         let mut progress = self.poll_page(cx, turn)?;
         let mut groups = true;
-        let is_open = self.unsent.is_none() && self.has_answered();
-        if is_open && (self.resend(turn) | self.replay(cx, turn)) {
-            progress = Progress::Some;
-        }
+        let is_open = self.is_open();
         loop {
             let produced = turn.out.len() + turn.answer.len() + self.held_bytes();
             let bytes_max = if is_open { TURN_BYTES_MAX.saturating_sub(produced) } else { 0 };
@@ -44,7 +51,8 @@ impl Driver {
                 bytes_max: bytes_max as u64,
                 groups,
                 pages: attached.page.is_none(),
-                gather: !self.has_gathered && gather::is_busy(),
+                // A write that is made anyway takes them along.
+                gather: !self.has_gathered && turn.out.is_empty() && gather::is_busy(),
             };
             let event = attached.mailbox.poll(cx.waker(), self.under_way(), wishes, &mut turn.deliveries);
             match event {
@@ -76,9 +84,9 @@ impl Driver {
         }
     }
 
-    /// Whether CONNACK is out: nothing may come before it.
-    fn has_answered(&self) -> bool {
-        matches!(&self.stage, Stage::Attached(attached) if attached.answered)
+    /// Whether the client can be sent messages: CONNACK is out, before which nothing may come, and the socket has room.
+    fn is_open(&self) -> bool {
+        self.unsent.is_none() && matches!(&self.stage, Stage::Attached(attached) if attached.answered)
     }
 
     fn begin_page(&mut self, front: RowId, rows_max: u32) {

@@ -13,7 +13,8 @@ use crate::message::{BrokerTime, DropCause};
 use crate::router::{Batch, Mailbox};
 
 /// A connection without a session: until what was said last is out, and then until the client has closed its side, for
-/// closing with its bytes unread would destroy what is on its way to it.
+/// closing with its bytes unread would destroy what is on its way to it. After DISCONNECT a client sends nothing more
+/// ([MQTT-3.14.4-1]), so without TLS or WebSocket, which have last words of their own, nothing is waited for.
 pub(super) struct Lingering {
     until: BrokerTime,
     bytes_left: usize,
@@ -48,10 +49,16 @@ impl Driver {
         self.stage = Stage::Lingering(Box::new(lingering));
         // Acknowledgements of what came before a DISCONNECT are due as well.
         let is_writable = end.speaks() && self.flush_turn(cx, turn).is_ok();
-        if !is_writable && !self.stream.says_farewell() {
+        let is_awaited = is_writable && (self.is_speaking() || !matches!(end, End::Disconnected(_)));
+        if !is_awaited && !self.stream.says_farewell() {
             self.finish(turn);
         }
         Progress::Some
+    }
+
+    /// Something that was said is not with the kernel yet.
+    fn is_speaking(&self) -> bool {
+        self.unsent.is_some() || self.held.is_some()
     }
 
     /// Writes what is left, then reads and throws away until the client has closed.
@@ -83,14 +90,14 @@ impl Driver {
     fn poll_last_words(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<Result<(), End>> {
         self.poll_held(cx, turn)?;
         self.flush_turn(cx, turn)?;
-        let is_stopping = self.place.shared.is_stopping();
+        let (is_stopping, is_speaking) = (self.place.shared.is_stopping(), self.is_speaking());
         let Stage::Lingering(lingering) = &mut self.stage else { return Poll::Ready(Ok(())) };
         if let Some(unsent) = &self.unsent
             && is_stopping
         {
             lingering.until = lingering.until.max(unsent.since.after(LINGER));
         }
-        if self.unsent.is_some() || self.held.is_some() {
+        if is_speaking {
             return Poll::Pending;
         }
         if !lingering.has_spoken {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::turn::Turn;
+use super::turn::{PARTIAL_BYTES_MAX, READ_BYTES_MAX, Turn};
 use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
 use crate::message::{DropCause, Message, OwnerId};
@@ -65,9 +65,9 @@ impl Driver {
 
     fn read_into(&mut self, scratch: &mut [u8], cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
         // A short start of a packet goes in front, so that packets are decoded where they were read.
-        let kept = if self.partial.len() * 2 <= scratch.len() { self.partial.len() } else { 0 };
+        let kept = if self.partial.len() <= PARTIAL_BYTES_MAX { self.partial.len() } else { 0 };
         scratch[..kept].copy_from_slice(&self.partial[..kept]);
-        let mut buf = ReadBuf::new(&mut scratch[kept..]);
+        let mut buf = ReadBuf::new(&mut scratch[kept..][..READ_BYTES_MAX]);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
             Poll::Pending => return Ok(Progress::None),
             Poll::Ready(Err(error)) => return Err(unreadable(&error, turn)),

@@ -10,8 +10,11 @@ use crate::protocol::Output;
 use crate::router::Batch;
 use crate::store::Change;
 
-/// One read takes at most this much.
-const SCRATCH_BYTES: usize = 128 * 1024;
+/// One read takes at most this much: some hundred small packets, so that others do not wait long, and what a fast cache
+/// of the processor holds.
+pub(super) const READ_BYTES_MAX: usize = 32 * 1024;
+/// The start of a packet is put in front of the rest, where it is not longer.
+pub(super) const PARTIAL_BYTES_MAX: usize = 64 * 1024;
 /// What the output buffer may keep between turns.
 const OUTPUT_BYTES_KEPT: usize = 1024 * 1024;
 
@@ -37,7 +40,7 @@ pub(super) struct Turn {
 impl Default for Turn {
     fn default() -> Self {
         Turn {
-            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            scratch: vec![0; PARTIAL_BYTES_MAX + READ_BYTES_MAX].into_boxed_slice(),
             out: Output::default(),
             batch: Batch::default(),
             deliveries: VecDeque::new(),
