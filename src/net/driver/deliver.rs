@@ -52,7 +52,7 @@ impl Driver {
                 groups,
                 pages: attached.page.is_none(),
                 // A write that is made anyway takes them along.
-                gather: !self.has_gathered && turn.out.is_empty() && gather::is_busy(),
+                gather: !self.has_gathered && turn.out.is_empty() && gather::pays(self.served),
             };
             let event = attached.mailbox.poll(cx.waker(), self.under_way(), wishes, &mut turn.deliveries);
             match event {
@@ -78,6 +78,7 @@ impl Driver {
                 Poll::Ready(MailboxEvent::Deliveries) => {
                     progress = Progress::Some;
                     self.has_gathered = false;
+                    self.served = gather::turn();
                     self.send_deliveries(turn);
                 }
             }

@@ -60,6 +60,8 @@ pub(super) struct Driver {
     store_busy: bool,
     /// It has waited for more messages once, and takes what there is.
     has_gathered: bool,
+    /// The turn of the thread in which it last had messages.
+    served: u32,
     alarm: Alarm,
 }
 
@@ -130,6 +132,7 @@ impl Driver {
             held: None,
             store_busy: false,
             has_gathered: false,
+            served: 0,
         }
     }
 
