@@ -40,6 +40,12 @@ impl Batch {
         self.wakers.push(waker);
     }
 
+    /// Whether the task of that waker got something, which then looks by itself.
+    pub fn take_wake(&mut self, own: &Waker) -> bool {
+        let found = self.wakers.iter().position(|waker| waker.will_wake(own));
+        found.map(|index| self.wakers.swap_remove(index)).is_some()
+    }
+
     /// Wakes everybody who got something and adds up the counts.
     pub fn flush(&mut self, counters: &Arc<Counters>) {
         counters.add(&mut self.counts);

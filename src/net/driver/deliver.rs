@@ -25,16 +25,6 @@ const REPLAY_MESSAGES_MAX: usize = 128;
 const REPLAY_PAGES_MAX: usize = 16;
 
 impl Driver {
-    /// What is owed from before: messages in flight when the last connection ended, and retained ones. Before the socket
-    /// is read: a subscription's retained messages come after its SUBACK, which may have to wait.
-    pub(super) fn poll_owed(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
-        if !self.is_open() {
-            return Progress::None;
-        }
-        self.judge_subscriptions();
-        if self.resend(turn) | self.replay(cx, turn) { Progress::Some } else { Progress::None }
-    }
-
     pub(super) fn poll_mailbox(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
         if !matches!(self.stage, Stage::Attached(_)) {
             return Ok(Progress::None);
@@ -42,7 +32,10 @@ impl Driver {
         self.judge_subscriptions();
         let mut progress = self.poll_page(cx, turn)?;
         let mut groups = true;
-        let is_open = self.is_open();
+        let is_open = self.unsent.is_none() && self.has_answered();
+        if is_open && (self.resend(turn) | self.replay(cx, turn)) {
+            progress = Progress::Some;
+        }
         loop {
             let produced = turn.out.len() + turn.answer.len() + self.held_bytes();
             let bytes_max = if is_open { TURN_BYTES_MAX.saturating_sub(produced) } else { 0 };
@@ -78,16 +71,30 @@ impl Driver {
                 Poll::Ready(MailboxEvent::Deliveries) => {
                     progress = Progress::Some;
                     self.has_gathered = false;
-                    self.served = gather::turn();
+                    self.served = gather::now();
                     self.send_deliveries(turn);
                 }
             }
         }
     }
 
-    /// Whether the client can be sent messages: CONNACK is out, before which nothing may come, and the socket has room.
-    fn is_open(&self) -> bool {
-        self.unsent.is_none() && matches!(&self.stage, Stage::Attached(attached) if attached.answered)
+    /// What the client has just sent itself leaves with the answer to that, unless something comes first.
+    pub(super) fn poll_own(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        let comes_first = self.is_owed() || !turn.answer.is_empty();
+        if comes_first || !turn.batch.take_wake(cx.waker()) {
+            return Ok(Progress::None);
+        }
+        self.poll_mailbox(cx, turn)
+    }
+
+    /// Whether the client is owed something from before: what was in flight, or retained messages.
+    fn is_owed(&self) -> bool {
+        self.connection.is_resending() || self.connection.session().is_some_and(|session| !session.replays.is_empty())
+    }
+
+    /// Whether CONNACK is out: nothing may come before it.
+    fn has_answered(&self) -> bool {
+        matches!(&self.stage, Stage::Attached(attached) if attached.answered)
     }
 
     fn begin_page(&mut self, front: RowId, rows_max: u32) {

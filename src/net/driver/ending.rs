@@ -14,7 +14,8 @@ use crate::router::{Batch, Mailbox};
 
 /// A connection without a session: until what was said last is out, and then until the client has closed its side, for
 /// closing with its bytes unread would destroy what is on its way to it. After DISCONNECT a client sends nothing more
-/// ([MQTT-3.14.4-1]), so without TLS or WebSocket, which have last words of their own, nothing is waited for.
+/// ([MQTT-3.14.4-1]), so without TLS or WebSocket, which have last words of their own, it is not waited for when all is
+/// with the kernel.
 pub(super) struct Lingering {
     until: BrokerTime,
     bytes_left: usize,

@@ -8,33 +8,33 @@
 
 use std::cell::Cell;
 
-/// So many turns since the thread last slept, and it is busy.
-const BUSY_TURNS: u32 = 8;
-/// So many turns ago at most is a moment: a few hundred publishers have had theirs.
-const MOMENT_TURNS: u32 = 256;
+/// So many connections polled since the thread last slept, and it is busy.
+const BUSY_POLLS: u32 = 8;
+/// So many polls ago at most is a moment: a few hundred publishers have had theirs.
+const MOMENT_POLLS: u32 = 256;
 
 thread_local! {
-    static TURNS: Cell<u32> = const { Cell::new(0) };
-    /// At which turn it last slept.
+    static POLLS: Cell<u32> = const { Cell::new(0) };
+    /// When it last slept.
     static SLEPT: Cell<u32> = const { Cell::new(0) };
 }
 
 /// For the runtime: a thread has nothing to do.
 pub fn thread_parks() {
-    SLEPT.set(TURNS.get());
+    SLEPT.set(POLLS.get());
 }
 
-pub(super) fn note_turn() {
-    TURNS.set(TURNS.get().wrapping_add(1));
+pub(super) fn note_poll() {
+    POLLS.set(POLLS.get().wrapping_add(1));
 }
 
-/// The number of this turn. Those of another thread say nothing, which costs a receiver that moves one write.
-pub(super) fn turn() -> u32 {
-    TURNS.get()
+/// In polls of this thread; another's say nothing, which costs a receiver that moves one write.
+pub(super) fn now() -> u32 {
+    POLLS.get()
 }
 
-/// For a receiver that last had messages in that turn.
+/// For a receiver that last had messages then.
 pub(super) fn pays(served: u32) -> bool {
-    let now = TURNS.get();
-    now.wrapping_sub(SLEPT.get()) > BUSY_TURNS && now.wrapping_sub(served) <= MOMENT_TURNS
+    let now = POLLS.get();
+    now.wrapping_sub(SLEPT.get()) > BUSY_POLLS && now.wrapping_sub(served) <= MOMENT_POLLS
 }

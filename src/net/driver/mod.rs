@@ -1,8 +1,8 @@
 //! One task a connection: it owns the socket, the protocol state and the session, and is the only joint between
 //! protocol and router.
 //!
-//! A turn looks at everything once: the socket (every whole packet of one read), the mailbox (what others want of this
-//! session, and what the client has just sent itself), the deadlines; then all that the turn produced leaves in one write. Nothing is kept between turns but
+//! A turn looks at everything once: the mailbox (what others want of this session), the socket (every whole packet of
+//! one read), the deadlines; then all that the turn produced leaves in one write. Nothing is kept between turns but
 //! incomplete packets and unsent bytes; buffers are the thread's. A turn's work is bounded, so that a flood on one
 //! connection delays no other.
 //!
@@ -60,8 +60,10 @@ pub(super) struct Driver {
     store_busy: bool,
     /// It has waited for more messages once, and takes what there is.
     has_gathered: bool,
-    /// The turn of the thread in which it last had messages.
+    /// When it last had messages, in polls of the thread.
     served: u32,
+    /// Others come first, once.
+    gives_way: bool,
     alarm: Alarm,
 }
 
@@ -133,6 +135,7 @@ impl Driver {
             store_busy: false,
             has_gathered: false,
             served: 0,
+            gives_way: false,
         }
     }
 
@@ -153,8 +156,15 @@ impl Driver {
                 Progress::None => return Poll::Pending,
             }
         }
-        give_way(cx);
+        self.give_way(cx);
         Poll::Pending
+    }
+
+    /// Lets the task go on after all others that can, and after the runtime has looked whose sockets are ready meanwhile: a
+    /// task that just wakes itself is taken up sixty times before it does.
+    fn give_way(&mut self, cx: &mut Context<'_>) {
+        self.gives_way = true;
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 
     /// Looks at everything once.
@@ -174,12 +184,12 @@ impl Driver {
     fn work(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
         let answered = self.poll_stage(cx, turn)?;
         let kept = self.poll_held(cx, turn)?;
-        let owed = self.poll_owed(cx, turn);
-        let read = self.poll_read(cx, turn)?;
         let delivered = self.poll_mailbox(cx, turn)?;
+        let read = self.poll_read(cx, turn)?;
+        let own = self.poll_own(cx, turn)?;
         self.poll_deadlines(cx, turn)?;
         self.settle(cx, turn)?;
-        let any = [answered, kept, owed, read, delivered].contains(&Progress::Some);
+        let any = [answered, kept, delivered, read, own].contains(&Progress::Some);
         Ok(if any { Progress::Some } else { Progress::None })
     }
 
@@ -208,18 +218,17 @@ impl Driver {
     }
 }
 
-/// Lets the task go on after all others that can, and after the runtime has looked whose sockets are ready meanwhile. A
-/// task that just wakes itself is taken up sixty times before it does.
-fn give_way(cx: &mut Context<'_>) {
-    let _ = pin!(tokio::task::yield_now()).poll(cx);
-}
-
 impl Future for Driver {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
-        gather::note_turn();
+        // The runtime takes up such a one first when it has looked; those that it has found come before it.
+        if std::mem::take(&mut driver.gives_way) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        gather::note_poll();
         turn::with(|turn| driver.poll_turns(cx, turn))
     }
 }

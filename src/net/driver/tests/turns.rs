@@ -1,0 +1,77 @@
+//! When a driver works, and when it lets others go first.
+
+use super::*;
+
+/// Only where others wait for their turn, only once, and only for a few.
+#[tokio::test]
+async fn a_receiver_of_few_messages_lets_others_go_first_on_a_busy_thread() {
+    let bench = Bench::new();
+    let mut receiver = bench.connect();
+    receiver.connect("r", ConnectProperties::default()).await;
+    receiver.subscribe(&[("a", at(QoS::AtMostOnce))]).await;
+    receiver.packets().await;
+    bench.publish("a", b"1", QoS::AtMostOnce, false);
+    receiver.turn().await;
+    assert_eq!(receiver.packets().await.len(), 1, "alone it goes at once");
+
+    for others in [2, 40] {
+        gather::thread_parks();
+        (0..100).for_each(|_| gather::note_poll());
+        bench.publish("a", b"2", QoS::AtMostOnce, false);
+        receiver.poll();
+        assert_eq!(receiver.packets().await.len(), 0, "others may have more");
+        (0..others).for_each(|_| bench.publish("a", b"3", QoS::AtMostOnce, false));
+        receiver.poll();
+        assert_eq!(receiver.packets().await.len(), 1 + others);
+    }
+
+    (0..40).for_each(|_| bench.publish("a", b"4", QoS::AtMostOnce, false));
+    receiver.poll();
+    assert_eq!(receiver.packets().await.len(), 40, "enough for a write of their own");
+
+    (0..1000).for_each(|_| gather::note_poll());
+    bench.publish("a", b"5", QoS::AtMostOnce, false);
+    receiver.poll();
+    assert_eq!(receiver.packets().await.len(), 1, "to one that had none for long nobody else is about to send");
+}
+
+#[tokio::test]
+async fn what_a_client_sends_itself_leaves_with_the_acknowledgement() {
+    let bench = Bench::new();
+    let mut client = bench.connect();
+    client.connect("c", ConnectProperties::default()).await;
+    client.subscribe(&[("a", at(QoS::AtLeastOnce))]).await;
+    client.packets().await;
+    (0..100).for_each(|_| gather::note_poll());
+    client.send(&message(7, "a")).await;
+    let first_writes = client.packets().await;
+    assert_eq!(first_writes, [(PacketType::PubAck, None), (PacketType::Publish, Some(1))]);
+}
+
+#[tokio::test]
+async fn after_disconnect_a_plain_socket_is_closed_without_waiting() {
+    let bench = Bench::new();
+    let mut client = bench.connect();
+    client.connect("c", ConnectProperties::default()).await;
+    client.packets().await;
+    client.send(&Packet::Disconnect(Default::default())).await;
+    assert!(client.driver.is_none());
+}
+
+#[tokio::test]
+async fn a_client_at_full_speed_lets_others_go_first() {
+    let bench = Bench::new();
+    let mut client = bench.connect();
+    client.connect("c", ConnectProperties::default()).await;
+    client.packets().await;
+    let mut pings = Vec::new();
+    Packet::PingReq.encode(ProtocolVersion::V5, &mut pings);
+    client.client.write_all(&pings.repeat(20 * 1024)).await.expect("room in the socket");
+    client.turn().await;
+    let first = client.receive(64 * 1024).await.len() / pings.len();
+    assert!((1..20 * 1024).contains(&first), "{first}");
+    assert!(client.driver().gives_way);
+    client.turn().await;
+    let second = client.receive(64 * 1024).await.len() / pings.len();
+    assert_eq!(first + second, 20 * 1024);
+}
