@@ -89,7 +89,11 @@ impl Driver {
 
     /// Whether the client is owed something from before: what was in flight, or retained messages.
     fn is_owed(&self) -> bool {
-        self.connection.is_resending() || self.connection.session().is_some_and(|session| !session.replays.is_empty())
+        self.connection.is_resending() || self.awaits_retained()
+    }
+
+    fn awaits_retained(&self) -> bool {
+        self.connection.has_retained() && self.connection.session().is_some_and(|session| !session.replays.is_empty())
     }
 
     /// Whether CONNACK is out: nothing may come before it.
@@ -241,8 +245,7 @@ impl Driver {
     /// more to do.
     fn replay(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         let mut any = false;
-        let waits = self.connection.session().is_some_and(|session| !session.replays.is_empty());
-        if !waits || !self.connection.has_retained() || self.place.shared.keeper.poll_ready(cx).is_pending() {
+        if !self.awaits_retained() || self.place.shared.keeper.poll_ready(cx).is_pending() {
             return any;
         }
         for _ in 0..REPLAY_PAGES_MAX {

@@ -58,7 +58,7 @@ impl Driver {
     }
 
     /// Something that was said is not with the kernel yet.
-    fn is_speaking(&self) -> bool {
+    pub(super) fn is_speaking(&self) -> bool {
         self.unsent.is_some() || self.held.is_some()
     }
 

@@ -237,7 +237,7 @@ impl Drop for Driver {
     /// A session that nobody has let go (the runtime is being dropped, or a panic) is parked, never lost.
     fn drop(&mut self) {
         let has_session = matches!(self.stage, Stage::Attached(_) | Stage::Claiming(_));
-        if !has_session && self.unsent.is_none() && self.held.is_none() {
+        if !has_session && !self.is_speaking() {
             return;
         }
         let mut turn = Turn::default();

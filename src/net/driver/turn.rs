@@ -10,8 +10,8 @@ use crate::protocol::Output;
 use crate::router::Batch;
 use crate::store::Change;
 
-/// One read of packets takes at most this much: some hundred small packets, so that others do not wait long, and what a fast cache
-/// of the processor holds.
+/// One read of packets takes at most this much: some hundred small packets, so that others do not wait long, and what a
+/// fast cache of the processor holds.
 pub(super) const READ_BYTES_MAX: usize = 32 * 1024;
 /// The start of a packet is put in front of the rest, where it is not longer.
 pub(super) const PARTIAL_BYTES_MAX: usize = 64 * 1024;

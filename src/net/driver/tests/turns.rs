@@ -2,14 +2,25 @@
 
 use super::*;
 
+async fn connected(bench: &Bench) -> Peers {
+    let mut client = bench.connect();
+    client.connect("c", ConnectProperties::default()).await;
+    assert_eq!(client.packets().await, [(PacketType::ConnAck, None)]);
+    client
+}
+
+async fn subscribed(bench: &Bench, qos: QoS) -> Peers {
+    let mut client = connected(bench).await;
+    client.subscribe(&[("a", at(qos))]).await;
+    assert_eq!(client.packets().await, [(PacketType::SubAck, None)]);
+    client
+}
+
 /// Only where others wait for their turn, only once, and only for a few.
 #[tokio::test]
 async fn a_receiver_of_few_messages_lets_others_go_first_on_a_busy_thread() {
     let bench = Bench::new();
-    let mut receiver = bench.connect();
-    receiver.connect("r", ConnectProperties::default()).await;
-    receiver.subscribe(&[("a", at(QoS::AtMostOnce))]).await;
-    receiver.packets().await;
+    let mut receiver = subscribed(&bench, QoS::AtMostOnce).await;
     bench.publish("a", b"1", QoS::AtMostOnce, false);
     receiver.turn().await;
     assert_eq!(receiver.packets().await.len(), 1, "alone it goes at once");
@@ -38,10 +49,7 @@ async fn a_receiver_of_few_messages_lets_others_go_first_on_a_busy_thread() {
 #[tokio::test]
 async fn what_a_client_sends_itself_leaves_with_the_acknowledgement() {
     let bench = Bench::new();
-    let mut client = bench.connect();
-    client.connect("c", ConnectProperties::default()).await;
-    client.subscribe(&[("a", at(QoS::AtLeastOnce))]).await;
-    client.packets().await;
+    let mut client = subscribed(&bench, QoS::AtLeastOnce).await;
     (0..100).for_each(|_| gather::note_poll());
     client.send(&message(7, "a")).await;
     let first_writes = client.packets().await;
@@ -51,9 +59,7 @@ async fn what_a_client_sends_itself_leaves_with_the_acknowledgement() {
 #[tokio::test]
 async fn after_disconnect_a_plain_socket_is_closed_without_waiting() {
     let bench = Bench::new();
-    let mut client = bench.connect();
-    client.connect("c", ConnectProperties::default()).await;
-    client.packets().await;
+    let mut client = connected(&bench).await;
     client.send(&Packet::Disconnect(Default::default())).await;
     assert!(client.driver.is_none());
 }
@@ -61,9 +67,7 @@ async fn after_disconnect_a_plain_socket_is_closed_without_waiting() {
 #[tokio::test]
 async fn a_client_at_full_speed_lets_others_go_first() {
     let bench = Bench::new();
-    let mut client = bench.connect();
-    client.connect("c", ConnectProperties::default()).await;
-    client.packets().await;
+    let mut client = connected(&bench).await;
     let mut pings = Vec::new();
     Packet::PingReq.encode(ProtocolVersion::V5, &mut pings);
     client.client.write_all(&pings.repeat(20 * 1024)).await.expect("room in the socket");
