@@ -5,6 +5,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+/// Flag of a process that ends (include/linux/sched.h).
+const PF_EXITING: u64 = 4;
+
 /// CPU time and memory at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
@@ -79,10 +82,13 @@ impl Watched {
         pids().find(holds).and_then(Watched::of)
     }
 
-    /// Whether it runs; one that has ended stays in the table until its parent looks.
+    /// Whether it runs; one that has ended stays in the table until its parent looks. A process that is killed closes its
+    /// sockets before its state says so: whether it is exiting is among its flags by then.
     pub(super) fn is_there(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, after_name)| !after_name.starts_with(['Z', 'X']))
+        let Some((_, after_name)) = stat.rsplit_once(") ") else { return false };
+        let flags = after_name.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
+        !after_name.starts_with(['Z', 'X']) && flags.is_none_or(|flags| flags & PF_EXITING == 0)
     }
 
     /// Makes the kernel forget the most memory that there has been, where it allows that.

@@ -1,13 +1,12 @@
 //! What one turn of a driver gathers before it touches anything that others share: wake-ups, counts, cached matches.
 
-use std::sync::Arc;
 use std::task::Waker;
 
-use super::counters::{Counters, Counts};
+use super::counters::Counts;
 use super::subscriptions::MatchCache;
 use crate::message::{BrokerTime, OwnerId, RowId};
 
-/// One thread's working state for publishing. Wake-ups and counts take effect at [`Batch::flush`], so a receiver is
+/// One thread's working state for publishing. Wake-ups and counts take effect at [`Router::flush`](super::Router::flush), so a receiver is
 /// woken once for all that a turn has for it.
 #[derive(Default)]
 pub struct Batch {
@@ -46,9 +45,8 @@ impl Batch {
         found.map(|index| self.wakers.swap_remove(index)).is_some()
     }
 
-    /// Wakes everybody who got something and adds up the counts.
-    pub fn flush(&mut self, counters: &Arc<Counters>) {
-        counters.add(&mut self.counts);
+    /// Wakes everybody who got something. What they are woken for has been counted.
+    pub fn wake_all(&mut self) {
         for waker in self.wakers.drain(..) {
             waker.wake();
         }

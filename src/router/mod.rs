@@ -171,9 +171,15 @@ impl Router {
         self.groups.by_id(id).is_some_and(|group| group.restore(messages, batch))
     }
 
-    /// Wakes and counts what a turn has gathered.
+    /// Counts and wakes what a turn has gathered.
     pub fn flush(&self, batch: &mut Batch) {
-        batch.flush(&self.counters);
+        self.count(batch);
+        batch.wake_all();
+    }
+
+    /// Adds up the counts of a turn.
+    pub fn count(&self, batch: &mut Batch) {
+        self.counters.add(&mut batch.counts);
     }
 
     /// Gives a message to everybody it is for, and retains it if it says so; a refused one changes nothing.

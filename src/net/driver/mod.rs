@@ -31,7 +31,6 @@ use std::task::{Context, Poll};
 use self::attach::{Attached, AuthAnswer};
 use self::ending::Lingering;
 use self::held::Held;
-use self::inbound::TURN_COPIES_MAX;
 pub(super) use self::received::Received;
 use self::turn::Turn;
 use self::write::Unsent;
@@ -112,10 +111,8 @@ enum Progress {
 
 /// Turns of one poll before other tasks get theirs, ...
 const TURNS_MAX: u32 = 8;
-/// ... or fewer, when they have done so much, in bytes moved: a client at full speed does not hold up the others for long.
+/// ... or fewer, when they have done so much: a client at full speed does not hold up the others for long.
 const POLL_WORK_MAX: u64 = 256 * 1024;
-/// What a packet is of that, beside its bytes: so many are moved in the time that it takes.
-const PACKET_WORK: u64 = 1024;
 
 impl Driver {
     pub(super) fn new(stream: Stream, facts: ConnectionFacts, place: Place) -> Self {
@@ -144,14 +141,10 @@ impl Driver {
         for _ in 0..TURNS_MAX {
             turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);
-            let counts = &turn.batch.counts;
-            work += counts.bytes_received + counts.bytes_sent;
-            work += (counts.packets_received + counts.packets_sent) * PACKET_WORK;
-            let others_wait = counts.matched >= TURN_COPIES_MAX || work >= POLL_WORK_MAX;
-            turn.finish(&self.place.shared);
+            work += turn.finish(&self.place.shared);
             match progress {
                 _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
-                _ if others_wait => break,
+                _ if work >= POLL_WORK_MAX => break,
                 Progress::Some => {}
                 Progress::None => return Poll::Pending,
             }

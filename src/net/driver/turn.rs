@@ -15,6 +15,10 @@ use crate::store::Change;
 pub(super) const READ_BYTES_MAX: usize = 32 * 1024;
 /// The start of a packet is put in front of the rest, where it is not longer.
 pub(super) const PARTIAL_BYTES_MAX: usize = 64 * 1024;
+/// What a packet is of a turn's work, beside its bytes: so many are moved in the time that it takes.
+const PACKET_WORK: u64 = 1024;
+/// What a copy for a subscriber is of it.
+const COPY_WORK: u64 = 4;
 /// What the output buffer may keep between turns.
 const OUTPUT_BYTES_KEPT: usize = 1024 * 1024;
 
@@ -35,6 +39,8 @@ pub(super) struct Turn {
     changes: Vec<Change>,
     /// Some answer promises that `changes` are safe.
     promised: bool,
+    /// How much has been done and counted, in bytes moved.
+    work: u64,
 }
 
 impl Default for Turn {
@@ -50,6 +56,7 @@ impl Default for Turn {
             tickets: Tickets::new(),
             changes: Vec::new(),
             promised: false,
+            work: 0,
         }
     }
 }
@@ -98,7 +105,16 @@ impl Turn {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, shared: &Shared) {
+    /// Adds up what has been counted so far: before anything is written, for whoever reads it may ask for the counts.
+    pub(super) fn count(&mut self, shared: &Shared) {
+        let counts = &self.batch.counts;
+        self.work += counts.bytes_received + counts.bytes_sent + counts.matched * COPY_WORK;
+        self.work += (counts.packets_received + counts.packets_sent) * PACKET_WORK;
+        shared.router.count(&mut self.batch);
+    }
+
+    /// Returns how much the turn has done, in bytes moved.
+    pub(super) fn finish(&mut self, shared: &Shared) -> u64 {
         // After the end of a connection nobody waits for it.
         let _ = self.append_changes(&shared.keeper);
         self.answer.clear();
@@ -109,6 +125,8 @@ impl Turn {
         self.out.clear();
         self.out.shrink(OUTPUT_BYTES_KEPT);
         self.deliveries.clear();
-        shared.flush(&mut self.batch);
+        self.count(shared);
+        self.batch.wake_all();
+        std::mem::take(&mut self.work)
     }
 }

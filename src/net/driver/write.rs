@@ -49,6 +49,7 @@ impl Driver {
             return Ok(());
         }
         turn.batch.counts.packets_sent += turn.out.packets;
+        turn.count(&self.place.shared);
         if let Some(unsent) = &mut self.unsent {
             unsent.later.append(&mut turn.out);
             return Ok(());

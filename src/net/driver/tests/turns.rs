@@ -1,5 +1,8 @@
 //! When a driver works, and when it lets others go first.
 
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+
 use super::*;
 
 async fn connected(bench: &Bench) -> Peers {
@@ -78,4 +81,36 @@ async fn a_client_at_full_speed_lets_others_go_first() {
     client.turn().await;
     let second = client.receive(64 * 1024).await.len() / pings.len();
     assert_eq!(first + second, 20 * 1024);
+}
+
+/// Who is told that a message is taken, and asks for the counts, finds it in them.
+#[tokio::test]
+async fn a_message_is_counted_before_it_is_acknowledged() {
+    const MESSAGES: u64 = 500;
+    let bench = Bench::new();
+    let mut client = connected(&bench).await;
+    let fd = client.client.as_fd().try_clone_to_owned().expect("another handle of the socket");
+    let socket = std::os::unix::net::UnixStream::from(fd);
+    let counters = bench.shared.router.counters().clone();
+    // Looks all the time, on a thread of its own: as soon as the bytes are there.
+    let watcher = std::thread::spawn(move || {
+        for expected in 1..=MESSAGES {
+            let mut puback = [0; 5];
+            while let Err(error) = (&socket).read_exact(&mut puback) {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            }
+            let counted = counters.snapshot().received_qos1;
+            assert!(counted >= expected, "acknowledged {expected}, counted {counted}");
+        }
+    });
+    for id in 1..=MESSAGES {
+        client.send(&message(id as u16, "nobody")).await;
+        while bench.counts().received_qos1 < id && !watcher.is_finished() {
+            client.turn().await;
+        }
+        if watcher.is_finished() {
+            break;
+        }
+    }
+    watcher.join().expect("acknowledged messages are counted");
 }
