@@ -1,6 +1,7 @@
 //! What a turn has to write to the socket: encoded packets in one buffer, large payloads by reference.
 
 use std::io::IoSlice;
+use std::ops::Range;
 
 use crate::message::Message;
 use crate::packet::{Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
@@ -79,15 +80,18 @@ impl Output {
         }
     }
 
-    /// The bytes after the first `skip`, as at most `slices.len()` slices; returns how many were filled.
-    pub fn fill_slices<'a>(&'a self, mut skip: usize, slices: &mut [IoSlice<'a>]) -> usize {
+    /// The bytes in `range`, as at most `slices.len()` slices; returns how many were filled.
+    pub fn fill_slices<'a>(&'a self, range: Range<usize>, slices: &mut [IoSlice<'a>]) -> usize {
+        let (mut skip, mut left) = (range.start, range.len());
         let mut filled = 0;
         let mut push = |bytes: &'a [u8]| {
             let skipped = skip.min(bytes.len());
             skip -= skipped;
-            if skipped < bytes.len() && filled < slices.len() {
-                slices[filled] = IoSlice::new(&bytes[skipped..]);
+            let taken = left.min(bytes.len() - skipped);
+            if taken > 0 && filled < slices.len() {
+                slices[filled] = IoSlice::new(&bytes[skipped..skipped + taken]);
                 filled += 1;
+                left -= taken;
             }
         };
         let mut from = 0;
@@ -137,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn small_and_large_payloads_come_out_in_order_from_any_offset() {
+    fn small_and_large_payloads_come_out_in_order_from_and_to_any_offset() {
         let large = vec![7u8; BY_REFERENCE_BYTES];
         let mut out = Output::default();
         out.buffer().extend_from_slice(b"head1");
@@ -147,11 +151,12 @@ mod tests {
         out.payload(&message(&large));
         let expected = [&b"head1"[..], &large, b"head2small", &large].concat();
         assert_eq!(out.len(), expected.len());
-        for skip in [0, 3, 5, 6, 5 + BY_REFERENCE_BYTES, 8 + BY_REFERENCE_BYTES, expected.len() - 1, expected.len()] {
+        let offsets = [0, 3, 5, 6, 5 + BY_REFERENCE_BYTES, 8 + BY_REFERENCE_BYTES, expected.len() - 1, expected.len()];
+        for (start, end) in offsets.iter().flat_map(|start| offsets.map(|end| (*start, end))).filter(|(s, e)| s <= e) {
             let mut slices = [IoSlice::new(&[]); 8];
-            let n = out.fill_slices(skip, &mut slices);
+            let n = out.fill_slices(start..end, &mut slices);
             let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
-            assert_eq!(got, expected[skip..], "skip {skip}");
+            assert_eq!(got, expected[start..end], "{start}..{end}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
 use super::turn::Turn;
-use super::{Driver, End};
+use super::{Driver, End, POLL_WORK_MAX};
 use crate::message::{BrokerTime, DropCause};
 use crate::net::stream::Stream;
 use crate::protocol::Output;
@@ -34,10 +34,13 @@ impl Unsent {
 
 /// Pieces of one vectored write.
 const SLICES_MAX: usize = 64;
+/// The kernel is given so many bytes before others get their turn, or what is little more: it takes a megabyte at once.
+pub(super) const WRITE_BYTES_MAX: usize = POLL_WORK_MAX as usize;
+pub(super) const WRITE_BYTES_ALONG: usize = WRITE_BYTES_MAX / 4;
 
 enum Wrote {
     All,
-    /// So many bytes in all, then the socket had no room; maybe all, but not yet handed to the kernel.
+    /// So many bytes in all, then the socket had no room, or it is others' turn; maybe all, but not yet handed to the kernel.
     Part(usize),
 }
 
@@ -122,7 +125,8 @@ fn lost(error: io::Error) -> End {
     End::Lost(format!("write: {error}"))
 }
 
-/// Writes from `written` on until all is out or the socket has no room; also returns how many bytes went.
+/// Writes from `written` on until all is out, the socket has no room, or enough for one poll of the task has been written,
+/// which then is polled again; also returns how many bytes went.
 fn write_all(
     stream: &mut Stream,
     cx: &mut Context<'_>,
@@ -130,9 +134,11 @@ fn write_all(
     mut written: usize,
 ) -> io::Result<(Wrote, usize)> {
     let from = written;
-    while written < out.len() {
+    let is_much = out.len() - from > WRITE_BYTES_MAX + WRITE_BYTES_ALONG;
+    let until = if is_much { from + WRITE_BYTES_MAX } else { out.len() };
+    while written < until {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let filled = out.fill_slices(written, &mut slices);
+        let filled = out.fill_slices(written..until, &mut slices);
         match Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..filled]) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(n)) => written += n,
@@ -142,6 +148,7 @@ fn write_all(
     }
     match Pin::new(stream).poll_flush(cx) {
         Poll::Ready(Err(error)) => Err(error),
+        Poll::Ready(Ok(())) if is_much => Ok((Wrote::Part(written), written - from)),
         Poll::Ready(Ok(())) => Ok((Wrote::All, written - from)),
         // TLS has taken it, the kernel has not.
         Poll::Pending => Ok((Wrote::Part(written), written - from)),

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 
+use super::super::write::{WRITE_BYTES_ALONG, WRITE_BYTES_MAX};
 use super::*;
 
 async fn connected(bench: &Bench) -> Peers {
@@ -113,4 +114,23 @@ async fn a_message_is_counted_before_it_is_acknowledged() {
         }
     }
     watcher.join().expect("acknowledged messages are counted");
+}
+
+#[tokio::test]
+async fn a_large_message_is_written_in_parts() {
+    let bench = Bench::new();
+    let mut client = subscribed(&bench, QoS::AtMostOnce).await;
+    let Stream::Bare(Secured::Plain(Socket::Unix(socket))) = &client.driver().stream else { panic!("not this") };
+    socket2::SockRef::from(&**socket).set_send_buffer_size(4 * 1024 * 1024).expect("as large as there are");
+    let payload = vec![b'x'; WRITE_BYTES_MAX + 2 * WRITE_BYTES_ALONG];
+    for qos0_messages in [1, 2] {
+        bench.publish("a", &payload, QoS::AtMostOnce, false);
+        client.turn().await;
+        assert_eq!(client.receive(1 << 20).await.len(), WRITE_BYTES_MAX);
+        assert!(client.driver().gives_way, "others come before the rest");
+        assert_eq!(bench.counts().delivered_qos0, qos0_messages - 1);
+        client.turn().await;
+        assert!(client.receive(1 << 20).await.len() > 2 * WRITE_BYTES_ALONG);
+        assert_eq!(bench.counts().delivered_qos0, qos0_messages);
+    }
 }
