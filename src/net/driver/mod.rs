@@ -166,7 +166,7 @@ impl Driver {
             return self.linger(cx, turn);
         }
         match self.work(cx, turn) {
-            Ok(progress) => match self.flush_turn(cx, turn) {
+            Ok(progress) => match self.flush_turn(cx, turn).and_then(|()| self.check_stuck(turn.batch.now)) {
                 Ok(()) => progress,
                 Err(end) => self.end(cx, end, turn),
             },
@@ -194,11 +194,7 @@ impl Driver {
         self.connection.handle_timeout(now).map_err(End::Closed)?;
         let mut next = self.connection.next_timeout();
         if let Some(unsent) = &self.unsent {
-            let stuck = unsent.since.after(self.place.listener.write_timeout);
-            if now >= stuck {
-                return Err(End::Lost("the client did not take a packet within the write timeout".into()));
-            }
-            next = next.min(stuck);
+            next = next.min(unsent.stuck_at(self.place.listener.write_timeout));
         }
         if self.alarm.poll(next, cx).is_ready() {
             cx.waker().wake_by_ref();

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
+use super::POLL_WORK_MAX;
+use super::inbound::TURN_COPIES_MAX;
 use crate::message::{BrokerTime, Delivery};
 use crate::net::context::Shared;
 use crate::net::keeper::{Keeper, Tickets};
@@ -18,7 +20,7 @@ pub(super) const PARTIAL_BYTES_MAX: usize = 64 * 1024;
 /// What a packet is of a turn's work, beside its bytes: so many are moved in the time that it takes.
 const PACKET_WORK: u64 = 1024;
 /// What a copy for a subscriber is of it.
-const COPY_WORK: u64 = 4;
+const COPY_WORK: u64 = POLL_WORK_MAX / TURN_COPIES_MAX;
 /// What the output buffer may keep between turns.
 const OUTPUT_BYTES_KEPT: usize = 1024 * 1024;
 

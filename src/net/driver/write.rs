@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
@@ -22,6 +23,13 @@ pub(super) struct Unsent {
     later: Output,
     /// When it last took some.
     pub(super) since: BrokerTime,
+}
+
+impl Unsent {
+    /// When it will have stood still for too long. The next part is tried at once, in the next turn.
+    pub(super) fn stuck_at(&self, write_timeout: Duration) -> BrokerTime {
+        self.since.after(write_timeout.max(Duration::from_millis(1)))
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +103,16 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// After another try to write.
+    pub(super) fn check_stuck(&self, now: BrokerTime) -> Result<(), End> {
+        match &self.unsent {
+            Some(unsent) if now >= unsent.stuck_at(self.place.listener.write_timeout) => {
+                Err(End::Lost("the client did not take a packet within the write timeout".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// QoS 0 messages that the kernel has not taken are not delivered.
