@@ -82,13 +82,13 @@ impl Watched {
         pids().find(holds).and_then(Watched::of)
     }
 
-    /// Whether it runs; one that has ended stays in the table until its parent looks. A process that is killed closes its
-    /// sockets before its state says so: whether it is exiting is among its flags by then.
+    /// Whether it runs; one that has ended stays in the table until its parent looks. A process that is killed closes
+    /// its sockets before its state, field 3, says so: its flags, field 9, tell by then.
     pub(super) fn is_there(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let Some((_, after_name)) = stat.rsplit_once(") ") else { return false };
-        let flags = after_name.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
-        !after_name.starts_with(['Z', 'X']) && flags.is_none_or(|flags| flags & PF_EXITING == 0)
+        let Some(fields) = fields_after_name(&stat) else { return false };
+        let flags = fields.get(6).and_then(|flags| flags.parse::<u64>().ok());
+        !matches!(fields.first(), Some(&("Z" | "X"))) && flags.is_none_or(|flags| flags & PF_EXITING == 0)
     }
 
     /// Makes the kernel forget the most memory that there has been, where it allows that.
@@ -165,11 +165,15 @@ fn read_stat(pid: u32) -> Option<(u32, u64)> {
     parent_and_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Fields 4 and 14 to 17: user and system time, its own and of children that have ended. Field 2 is a name in parentheses
-/// that may itself hold blanks.
-fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
+/// Field 3 and those that follow. Field 2 is a name in parentheses that may itself hold blanks.
+fn fields_after_name(stat: &str) -> Option<Vec<&str>> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    let fields: Vec<_> = after_name.split_whitespace().collect();
+    Some(after_name.split_whitespace().collect())
+}
+
+/// Fields 4 and 14 to 17: user and system time, its own and of children that have ended.
+fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
+    let fields = fields_after_name(stat)?;
     let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
     Some((fields.get(1)?.parse().ok()?, ticks))
 }

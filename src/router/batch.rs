@@ -6,8 +6,8 @@ use super::counters::Counts;
 use super::subscriptions::MatchCache;
 use crate::message::{BrokerTime, OwnerId, RowId};
 
-/// One thread's working state for publishing. Wake-ups and counts take effect at [`Router::flush`](super::Router::flush), so a receiver is
-/// woken once for all that a turn has for it.
+/// One thread's working state for publishing. Wake-ups and counts take effect at
+/// [`Router::flush`](super::Router::flush), so a receiver is woken once for all that a turn has for it.
 #[derive(Default)]
 pub struct Batch {
     /// When the turn began.

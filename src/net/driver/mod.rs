@@ -153,8 +153,8 @@ impl Driver {
         Poll::Pending
     }
 
-    /// Lets the task go on after all others that can, and after the runtime has looked whose sockets are ready meanwhile: a
-    /// task that just wakes itself is taken up sixty times before it does.
+    /// Lets the task go on after all others that can, and after the runtime has looked whose sockets are ready
+    /// meanwhile: a task that just wakes itself is taken up sixty times before it does.
     fn give_way(&mut self, cx: &mut Context<'_>) {
         self.gives_way = true;
         let _ = pin!(tokio::task::yield_now()).poll(cx);
@@ -165,13 +165,12 @@ impl Driver {
         if let Stage::Lingering(_) = self.stage {
             return self.linger(cx, turn);
         }
-        match self.work(cx, turn) {
-            Ok(progress) => match self.flush_turn(cx, turn).and_then(|()| self.check_stuck(turn.batch.now)) {
-                Ok(()) => progress,
-                Err(end) => self.end(cx, end, turn),
-            },
-            Err(end) => self.end(cx, end, turn),
-        }
+        let worked = self.work(cx, turn).and_then(|progress| {
+            self.flush_turn(cx, turn)?;
+            self.check_stuck(turn.batch.now)?;
+            Ok(progress)
+        });
+        worked.unwrap_or_else(|end| self.end(cx, end, turn))
     }
 
     fn work(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {

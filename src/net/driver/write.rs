@@ -26,15 +26,13 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    /// When it will have stood still for too long. The next part is tried at once, in the next turn.
+    /// When it will have stood still for too long: not in the moment in which it is others' turn.
     pub(super) fn stuck_at(&self, write_timeout: Duration) -> BrokerTime {
         self.since.after(write_timeout.max(Duration::from_millis(1)))
     }
-}
 
-#[cfg(test)]
-impl Unsent {
     /// Bytes in memory, written or not.
+    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.out.len() + self.later.len()
     }
@@ -48,7 +46,8 @@ pub(super) const WRITE_BYTES_ALONG: usize = WRITE_BYTES_MAX / 4;
 
 enum Wrote {
     All,
-    /// So many bytes in all, then the socket had no room, or it is others' turn; maybe all, but not yet handed to the kernel.
+    /// So many bytes in all, then the socket had no room, or it is others' turn; maybe all, but not yet handed to the
+    /// kernel.
     Part(usize),
 }
 
@@ -60,11 +59,11 @@ impl Driver {
             return Ok(());
         }
         turn.batch.counts.packets_sent += turn.out.packets;
-        turn.count(&self.place.shared);
         if let Some(unsent) = &mut self.unsent {
             unsent.later.append(&mut turn.out);
             return Ok(());
         }
+        turn.count(&self.place.shared);
         let (wrote, bytes) = write_all(&mut self.stream, cx, &turn.out, 0).map_err(lost)?;
         turn.batch.counts.bytes_sent += bytes as u64;
         match wrote {
@@ -143,8 +142,8 @@ fn lost(error: io::Error) -> End {
     End::Lost(format!("write: {error}"))
 }
 
-/// Writes from `written` on until all is out, the socket has no room, or enough for one poll of the task has been written,
-/// which then is polled again; also returns how many bytes went.
+/// Writes from `written` on until all is out, the socket has no room, or enough for one poll of the task has been
+/// written, which then is polled again; also returns how many bytes went.
 fn write_all(
     stream: &mut Stream,
     cx: &mut Context<'_>,
@@ -166,9 +165,8 @@ fn write_all(
     }
     match Pin::new(stream).poll_flush(cx) {
         Poll::Ready(Err(error)) => Err(error),
-        Poll::Ready(Ok(())) if is_much => Ok((Wrote::Part(written), written - from)),
-        Poll::Ready(Ok(())) => Ok((Wrote::All, written - from)),
-        // TLS has taken it, the kernel has not.
-        Poll::Pending => Ok((Wrote::Part(written), written - from)),
+        Poll::Ready(Ok(())) if written == out.len() => Ok((Wrote::All, written - from)),
+        // It is others' turn, or TLS has taken it and the kernel has not.
+        _ => Ok((Wrote::Part(written), written - from)),
     }
 }
