@@ -1,7 +1,7 @@
 //! The Application Message: immutable, one allocation, shared by every queue it stands in.
 //!
 //! Topic, forwarded properties and payload stand in one buffer behind a thin reference-counted pointer, so that a copy
-//! for one more subscriber costs a counter and eight bytes. Also here, since router and protocol both speak of them: a
+//! for one more subscriber costs a counter and eight bytes. A large payload stays where it was read. Also here, since router and protocol both speak of them: a
 //! [`Delivery`] (one message on its way to one session), [`DropCause`] (why a copy did not arrive) and [`BrokerTime`]
 //! (the clock that every deadline counts in).
 
@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use bytes::Bytes;
 use triomphe::ThinArc;
 
 use crate::topic::QoS;
@@ -82,6 +83,8 @@ struct Header {
     forward_len: u32,
     qos: QoS,
     retain: bool,
+    /// A payload that is not in the buffer.
+    apart: Option<Box<Bytes>>,
 }
 
 /// An Application Message (section 1.2). Cloning shares it.
@@ -98,13 +101,22 @@ const ASSEMBLY_BYTES_KEPT: usize = 64 * 1024;
 
 impl Message {
     pub fn new(parts: &MessageParts<'_>) -> Self {
+        Message::put_together(parts, parts.payload, None)
+    }
+
+    /// Keeps the packet that the payload stands in instead of copying it, and with it what else that packet holds.
+    pub fn in_packet(parts: &MessageParts<'_>, packet: &Bytes) -> Self {
+        Message::put_together(parts, &[], Some(Box::new(packet.slice_ref(parts.payload))))
+    }
+
+    fn put_together(parts: &MessageParts<'_>, payload: &[u8], apart: Option<Box<Bytes>>) -> Self {
         ASSEMBLY.with_borrow_mut(|buf| {
             buf.clear();
             buf.extend_from_slice(parts.topic_prefix.as_bytes());
             buf.extend_from_slice(parts.topic.as_bytes());
             let topic_len = buf.len();
             buf.extend_from_slice(parts.forward);
-            buf.extend_from_slice(parts.payload);
+            buf.extend_from_slice(payload);
             let header = Header {
                 expires_at: parts.expires_at,
                 publisher: parts.publisher,
@@ -112,6 +124,7 @@ impl Message {
                 forward_len: parts.forward.len() as u32,
                 qos: parts.qos,
                 retain: parts.retain,
+                apart,
             };
             let message = Message(ThinArc::from_header_and_slice(header, buf));
             if buf.capacity() > ASSEMBLY_BYTES_KEPT {
@@ -148,7 +161,10 @@ impl Message {
     }
 
     pub fn payload(&self) -> &[u8] {
-        &self.0.slice[self.payload_start()..]
+        match &self.header().apart {
+            None => &self.0.slice[self.payload_start()..],
+            Some(payload) => payload,
+        }
     }
 
     /// The QoS it was published with.
@@ -189,7 +205,7 @@ impl Message {
 
     /// What it counts for in queue and retained limits: topic, properties, payload and its own overhead.
     pub fn size(&self) -> usize {
-        Message::size_of(self.0.slice.len())
+        Message::size_of(self.payload_start() + self.payload().len())
     }
 
     /// The size of a message whose topic, properties and payload are together so long.
@@ -374,6 +390,28 @@ mod tests {
         assert_eq!((m.qos(), m.retain(), m.publisher()), (QoS::AtLeastOnce, true, PublisherId(9)));
         assert_eq!(m.remaining_expiry(BrokerTime::from_millis(5)), None);
         assert!(!m.is_expired(BrokerTime::from_millis(u64::MAX - 1)));
+    }
+
+    #[test]
+    fn a_payload_that_stays_in_its_packet_is_like_any_other() {
+        let packet = Bytes::from_static(b"head21.5");
+        let parts = MessageParts {
+            topic_prefix: "site/",
+            topic: "plant/7",
+            forward: &[1, 1],
+            payload: &packet[4..],
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            expires_at: BrokerTime::NEVER,
+            publisher: PublisherId(9),
+        };
+        let (kept, copied) = (Message::in_packet(&parts, &packet), Message::new(&parts));
+        assert_eq!(kept.payload().as_ptr(), packet[4..].as_ptr());
+        assert_eq!(
+            (kept.topic(), kept.forward(), kept.payload()),
+            (copied.topic(), copied.forward(), copied.payload())
+        );
+        assert_eq!(kept.size(), copied.size());
     }
 
     #[test]

@@ -13,6 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::action::Action;
 use super::connecting::{self, ConnectRequest};
 use super::error::Violation;
@@ -159,11 +161,12 @@ impl Connection {
         }
     }
 
-    /// Takes one packet of the client.
+    /// Takes one packet of the client. `buffer` is what the packet stands in, if its message is to keep that.
     pub fn handle_packet(
         &mut self,
         now: BrokerTime,
         packet: Packet<'_>,
+        buffer: Option<&Bytes>,
         out: &mut Output,
     ) -> Result<Action, Violation> {
         match self.state {
@@ -174,7 +177,7 @@ impl Connection {
             State::Authenticating(_) => self.handle_while_authenticating(packet),
             State::Connected => {
                 self.keep_alive.touch(now);
-                self.handle_connected(now, packet, out)
+                self.handle_connected(now, packet, buffer, out)
             }
             State::AwaitSession(_) | State::Closed => Ok(Action::None),
         }
@@ -206,9 +209,15 @@ impl Connection {
     }
 
     /// Looks at no window: what is in flight to the client delays no answer ([MQTT-4.9.0-3]).
-    fn handle_connected(&mut self, now: BrokerTime, packet: Packet<'_>, out: &mut Output) -> Result<Action, Violation> {
+    fn handle_connected(
+        &mut self,
+        now: BrokerTime,
+        packet: Packet<'_>,
+        buffer: Option<&Bytes>,
+        out: &mut Output,
+    ) -> Result<Action, Violation> {
         match packet {
-            Packet::Publish(publish) => self.handle_publish(now, &publish, out),
+            Packet::Publish(publish) => self.handle_publish(now, &publish, buffer, out),
             Packet::PubAck(ack) => self.handle_puback(&ack),
             Packet::PubRec(ack) => self.handle_pubrec(&ack, out),
             Packet::PubRel(ack) => self.handle_pubrel(&ack, out),

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
+
 use super::action::{Action, Kept, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
 use super::connection::Connection;
 use super::error::Violation;
@@ -39,13 +41,14 @@ impl Connection {
         &mut self,
         now: BrokerTime,
         publish: &Publish<'_>,
+        buffer: Option<&Bytes>,
         out: &mut Output,
     ) -> Result<Action, Violation> {
         let maximum = self.settings.topic_alias_maximum;
         let topic = self.inbound_aliases.resolve(publish.topic, publish.properties.topic_alias, maximum)?;
         self.settings.mount_point.check(topic)?;
         let (topic_prefix, topic) = self.settings.mount_point.outside(topic);
-        let message = Message::new(&MessageParts {
+        let parts = MessageParts {
             topic_prefix,
             topic,
             forward: &forwarded(publish),
@@ -54,7 +57,8 @@ impl Connection {
             retain: publish.retain,
             expires_at: expiry(publish, now),
             publisher: self.publisher,
-        });
+        };
+        let message = buffer.map_or_else(|| Message::new(&parts), |buffer| Message::in_packet(&parts, buffer));
         self.check_publish(publish)?;
         let Some(packet_id) = publish.packet_id else {
             self.check_payload_format(publish)?;

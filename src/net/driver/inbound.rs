@@ -1,12 +1,14 @@
 //! In from the socket: one read, every whole packet of it, and what each packet's action asks for.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use bytes::{BufMut, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::turn::{PARTIAL_BYTES_MAX, READ_BYTES_MAX, Turn};
+use super::turn::{READ_BYTES_MAX, Turn};
 use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
 use crate::message::{DropCause, Message, OwnerId};
@@ -23,6 +25,9 @@ pub(super) const TURN_COPIES_MAX: u64 = 64 * 1024;
 
 /// With so much waiting for the socket, nothing is read any more: even answers to pings would pile up.
 pub(super) const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// One read of a packet that is longer than [`READ_BYTES_MAX`] takes at most this much.
+pub(super) const LARGE_READ_BYTES_MAX: usize = 128 * 1024;
 
 /// Whether a packet is dealt with.
 enum Taken {
@@ -51,54 +56,75 @@ impl Driver {
         if let (Stage::Authenticating(_), false) = (&self.stage, self.partial.is_empty()) {
             return Ok(Progress::None);
         }
-        // Packets that waited come first: the socket may have nothing more to say.
-        if self.has_whole_packet() {
-            let waiting = std::mem::take(&mut self.partial);
-            self.handle_bytes(&waiting, turn)?;
-            return Ok(Progress::Some);
+        let maximum = self.connection.decoder().maximum_packet_size as usize;
+        match packet_len(&self.partial) {
+            // Packets that waited come first: the socket may have nothing more to say.
+            Some(len) if len <= self.partial.len() || len > maximum => {
+                let waiting = std::mem::take(&mut self.partial);
+                self.handle_own(waiting, turn)?;
+                Ok(Progress::Some)
+            }
+            Some(len) if self.partial.len() >= READ_BYTES_MAX => self.read_large(len, cx, turn),
+            _ => {
+                let mut scratch = std::mem::take(&mut turn.scratch);
+                let result = self.read_into(&mut scratch, cx, turn);
+                turn.scratch = scratch;
+                result
+            }
         }
-        let mut scratch = std::mem::take(&mut turn.scratch);
-        let result = self.read_into(&mut scratch, cx, turn);
-        turn.scratch = scratch;
-        result
     }
 
     fn read_into(&mut self, scratch: &mut [u8], cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
-        // A short start of a packet goes in front, so that packets are decoded where they were read.
-        let kept = if self.partial.len() <= PARTIAL_BYTES_MAX { self.partial.len() } else { 0 };
-        scratch[..kept].copy_from_slice(&self.partial[..kept]);
+        // The start of a packet goes in front, so that packets are decoded where they were read.
+        let kept = self.partial.len();
+        scratch[..kept].copy_from_slice(&self.partial);
         let mut buf = ReadBuf::new(&mut scratch[kept..][..READ_BYTES_MAX]);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
-            Poll::Pending => return Ok(Progress::None),
-            Poll::Ready(Err(error)) => return Err(unreadable(&error, turn)),
-            Poll::Ready(Ok(())) => {}
-        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
         let n = buf.filled().len();
-        if n == 0 {
-            return Err(End::Lost("the client closed the connection".into()));
+        if note_read(read.map_ok(|()| n), turn)? == Progress::None {
+            return Ok(Progress::None);
         }
-        turn.batch.counts.bytes_received += n as u64;
-        if kept > 0 || self.partial.is_empty() {
-            self.partial.clear();
-            self.handle_bytes(&scratch[..kept + n], turn)?;
-        } else {
-            let mut large = std::mem::take(&mut self.partial);
-            large.extend_from_slice(&scratch[..n]);
-            if whole(&large) {
-                self.handle_bytes(&large, turn)?;
-            } else {
-                self.partial = large;
-            }
-        }
+        self.partial.clear();
+        let bytes = &scratch[..kept + n];
+        let handled = self.handle_bytes(bytes, None, turn)?;
+        self.partial = bytes[handled..].to_vec(); // [MQTT-6.0.0-2]
         Ok(Progress::Some)
     }
 
-    fn has_whole_packet(&self) -> bool {
-        !self.partial.is_empty() && whole(&self.partial)
+    /// Reads on to the end of a packet, in parts, into a buffer of its own.
+    fn read_large(&mut self, len: usize, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        let mut packet = std::mem::take(&mut self.partial);
+        // What has come is no reason to believe in megabytes yet; later all at once, so that little is moved.
+        let room = if packet.len() < LARGE_READ_BYTES_MAX { len.min(LARGE_READ_BYTES_MAX) } else { len };
+        packet.reserve_exact(room - packet.len());
+        let wanted = (packet.capacity().min(len) - packet.len()).min(LARGE_READ_BYTES_MAX);
+        let mut buf = (&mut packet).limit(wanted);
+        let read = pin!(self.stream.read_buf(&mut buf)).poll(cx);
+        let progress = note_read(read, turn)?;
+        if packet.len() == len {
+            self.handle_own(packet, turn)?;
+        } else {
+            self.partial = packet;
+        }
+        Ok(progress)
     }
 
-    /// Handles every whole packet and keeps the rest.
-    fn handle_bytes(&mut self, bytes: &[u8], turn: &mut Turn) -> Result<(), End> {
+    /// Handles packets in a buffer of their own. A large one that is alone in it takes it along.
+    fn handle_own(&mut self, bytes: Vec<u8>, turn: &mut Turn) -> Result<(), End> {
+        if bytes.len() <= READ_BYTES_MAX || packet_len(&bytes) != Some(bytes.len()) {
+            let handled = self.handle_bytes(&bytes, None, turn)?;
+            self.partial = bytes[handled..].to_vec();
+            return Ok(());
+        }
+        let packet = Bytes::from(bytes);
+        if self.handle_bytes(&packet, Some(&packet), turn)? == 0 {
+            self.partial = packet.into();
+        }
+        Ok(())
+    }
+
+    /// Handles every whole packet; returns how many bytes they were. `buffer` is for the message to keep.
+    fn handle_bytes(&mut self, bytes: &[u8], buffer: Option<&Bytes>, turn: &mut Turn) -> Result<usize, End> {
         let mut rest = bytes;
         while !rest.is_empty() && self.connection.takes_packets() {
             if self.must_wait(rest, turn) || turn.batch.counts.matched >= TURN_COPIES_MAX {
@@ -113,7 +139,7 @@ impl Driver {
                     };
                     // Its answer is in the output before the next is looked at:
                     // [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4]
-                    let taken = self.handle_packet(packet, turn);
+                    let taken = self.handle_packet(packet, buffer, turn);
                     if let Ok(Taken::Later) = taken {
                         self.store_busy = true;
                         break;
@@ -135,8 +161,7 @@ impl Driver {
                 break;
             }
         }
-        self.partial = rest.to_vec(); // [MQTT-6.0.0-2]
-        Ok(())
+        Ok(bytes.len() - rest.len())
     }
 
     /// A client that does not take what it is sent may not publish more ...
@@ -148,7 +173,7 @@ impl Driver {
         (is_publish && (self.unsent.is_some() || self.store_busy)) || answers >= UNSENT_BYTES_MAX
     }
 
-    fn handle_packet(&mut self, packet: Packet<'_>, turn: &mut Turn) -> Result<Taken, End> {
+    fn handle_packet(&mut self, packet: Packet<'_>, buffer: Option<&Bytes>, turn: &mut Turn) -> Result<Taken, End> {
         turn.batch.counts.connects_received += u64::from(matches!(packet, Packet::Connect(_)));
         let now = turn.batch.now;
         let out = match packet {
@@ -156,7 +181,7 @@ impl Driver {
             _ if self.holds(turn) => &mut turn.answer,
             _ => &mut turn.out,
         };
-        let action = self.connection.handle_packet(now, packet, out);
+        let action = self.connection.handle_packet(now, packet, buffer, out);
         match action.map_err(|violation| protocol_error(violation, turn))? {
             Action::Publish { message, reply } => self.publish(&message, reply, turn),
             action => self.carry_out(action, turn).map(|()| Taken::Now),
@@ -375,14 +400,28 @@ fn count_received(qos: QoS, payload_len: usize, batch: &mut Batch) {
     }
 }
 
-/// Whether a packet is there from its first to its last byte; broken lengths are whole, so that they are looked at.
-fn whole(bytes: &[u8]) -> bool {
+/// How long the packet is that the bytes begin with, once they say; with a broken length whatever is there, so that it is
+/// looked at.
+fn packet_len(bytes: &[u8]) -> Option<usize> {
     let mut length = 0usize;
     for (index, byte) in bytes.iter().skip(1).take(4).enumerate() {
         length |= usize::from(byte & 0x7F) << (7 * index);
         if byte & 0x80 == 0 {
-            return bytes.len() >= 2 + index + length;
+            return Some(2 + index + length);
         }
     }
-    bytes.len() > 4
+    (bytes.len() > 4).then_some(bytes.len())
+}
+
+/// What a read brought: so many bytes, or nothing yet.
+fn note_read(read: Poll<io::Result<usize>>, turn: &mut Turn) -> Result<Progress, End> {
+    match read {
+        Poll::Pending => Ok(Progress::None),
+        Poll::Ready(Err(error)) => Err(unreadable(&error, turn)),
+        Poll::Ready(Ok(0)) => Err(End::Lost("the client closed the connection".into())),
+        Poll::Ready(Ok(n)) => {
+            turn.batch.counts.bytes_received += n as u64;
+            Ok(Progress::Some)
+        }
+    }
 }

@@ -15,8 +15,6 @@ use crate::store::Change;
 /// One read of packets takes at most this much: some hundred small packets, so that others do not wait long, and what a
 /// fast cache of the processor holds.
 pub(super) const READ_BYTES_MAX: usize = 32 * 1024;
-/// The start of a packet is put in front of the rest, where it is not longer.
-pub(super) const PARTIAL_BYTES_MAX: usize = 64 * 1024;
 /// What a packet is of a turn's work, beside its bytes: so many are moved in the time that it takes.
 const PACKET_WORK: u64 = 1024;
 /// What a copy for a subscriber is of it.
@@ -25,6 +23,7 @@ const COPY_WORK: u64 = POLL_WORK_MAX / TURN_COPIES_MAX;
 const OUTPUT_BYTES_KEPT: usize = 1024 * 1024;
 
 pub(super) struct Turn {
+    /// The start of a packet, and what one read brings.
     pub(super) scratch: Box<[u8]>,
     pub(super) out: Output,
     pub(super) batch: Batch,
@@ -48,7 +47,7 @@ pub(super) struct Turn {
 impl Default for Turn {
     fn default() -> Self {
         Turn {
-            scratch: vec![0; PARTIAL_BYTES_MAX + READ_BYTES_MAX].into_boxed_slice(),
+            scratch: vec![0; 2 * READ_BYTES_MAX].into_boxed_slice(),
             out: Output::default(),
             batch: Batch::default(),
             deliveries: VecDeque::new(),

@@ -35,7 +35,11 @@ fn whatever_comes_before_connect_closes_in_silence() {
     }
     let mut script = Script::new(settings());
     assert_eq!(
-        script.connection.handle_packet(script.now, Packet::PingReq, &mut Output::default()).unwrap_err().reason_code,
+        script
+            .connection
+            .handle_packet(script.now, Packet::PingReq, None, &mut Output::default())
+            .unwrap_err()
+            .reason_code,
         ReasonCode::ProtocolError
     );
 }

@@ -214,6 +214,21 @@ async fn while_the_store_is_busy_publish_waits_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_busy_when_a_large_packet_is_whole_takes_it_later() {
+    for connect in [v4("writer"), v5("writer"), lasting("writer")] {
+        let midge = Midge::start_stored("").await;
+        away(&midge, "reader", "a").await;
+        let mut writer = midge.join(connect).await;
+        midge.gate.surprise(3);
+        writer.publish(at(QoS::ExactlyOnce, "a", &"x".repeat(300_000))).await;
+        let received = writer.next().await.to_string();
+        assert!(["PUBREC #1", "PUBREC #1 0x00"].contains(&&*received), "{received}");
+        assert_eq!((midge.broker.counts().received_qos2, midge.gate.rows()), (1, 1));
+        assert_accounted(&midge);
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_becomes_busy_in_the_middle_of_a_read_refuses_nothing() {
     for connect in [v4("writer"), v5("writer"), lasting("writer")] {
         let midge = Midge::start_stored("").await;

@@ -33,6 +33,8 @@ struct Inner {
     is_busy: bool,
     /// After so many messages too much waits.
     busy_after: Option<u32>,
+    /// Messages that will find it busy all the same.
+    surprises: u32,
     health: Health,
     /// Records from here on to there are lost.
     lost: Vec<(u64, u64)>,
@@ -151,6 +153,11 @@ impl Gate {
         self.lock().busy_after = Some(messages);
     }
 
+    /// It has become so when the next messages come, so many of them, and no longer is when it is asked.
+    pub fn surprise(&self, messages: u32) {
+        self.lock().surprises = messages;
+    }
+
     /// How many batches wait at the gate.
     pub fn waiting(&self) -> usize {
         self.lock().pending.len()
@@ -201,6 +208,10 @@ impl Store for Gate {
                 return Err(AppendError::Full(why.clone()));
             }
             _ if inner.is_busy && is_message => return Err(AppendError::Busy),
+            _ if inner.surprises > 0 && is_message => {
+                inner.surprises -= 1;
+                return Err(AppendError::Busy);
+            }
             _ => {}
         }
         if is_message && let Some(left) = &mut inner.busy_after {

@@ -4,6 +4,7 @@
 #[path = "../../../../tests/settings/support/gate.rs"]
 mod gate;
 mod held;
+mod large;
 mod turns;
 
 use std::num::NonZeroU16;
