@@ -1,17 +1,21 @@
-//! The Application Message: immutable, one allocation, shared by every queue it stands in.
+//! The Application Message: immutable, shared by every queue it stands in.
 //!
 //! Topic, forwarded properties and payload stand in one buffer behind a thin reference-counted pointer, so that a copy
-//! for one more subscriber costs a counter and eight bytes. A large payload stays where it was read. Also here, since router and protocol both speak of them: a
+//! for one more subscriber costs a counter and eight bytes. They stand there as the PUBLISH that most subscribers get, so
+//! that it is encoded once. A large payload stays where it was read. Also here, since router and protocol both speak of them: a
 //! [`Delivery`] (one message on its way to one session), [`DropCause`] (why a copy did not arrive) and [`BrokerTime`]
 //! (the clock that every deadline counts in).
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 use triomphe::ThinArc;
 
+use crate::packet::{EncodedPublish, ProtocolVersion, PublishHead};
 use crate::topic::QoS;
 
 /// Milliseconds of broker time: never goes backwards, and a wall clock that jumps does not move it.
@@ -79,12 +83,15 @@ pub struct MessageParts<'a> {
 struct Header {
     expires_at: BrokerTime,
     publisher: PublisherId,
-    topic_len: u32,
+    /// The payload of a large packet: not in the buffer.
+    apart: Option<Box<Bytes>>,
     forward_len: u32,
+    payload_start: u32,
+    topic_len: u16,
+    topic_start: u8,
     qos: QoS,
     retain: bool,
-    /// A payload that is not in the buffer.
-    apart: Option<Box<Bytes>>,
+    is_v5: bool,
 }
 
 /// An Application Message (section 1.2). Cloning shares it.
@@ -100,31 +107,39 @@ thread_local! {
 const ASSEMBLY_BYTES_KEPT: usize = 64 * 1024;
 
 impl Message {
+    /// Encoded for MQTT 3.x, unless it has properties.
     pub fn new(parts: &MessageParts<'_>) -> Self {
-        Message::put_together(parts, parts.payload, None)
+        Message::received(parts, ProtocolVersion::V4, None)
     }
 
-    /// Keeps the packet that the payload stands in instead of copying it, and with it what else that packet holds.
-    pub fn in_packet(parts: &MessageParts<'_>, packet: &Bytes) -> Self {
-        Message::put_together(parts, &[], Some(Box::new(packet.slice_ref(parts.payload))))
-    }
-
-    fn put_together(parts: &MessageParts<'_>, payload: &[u8], apart: Option<Box<Bytes>>) -> Self {
+    /// From a PUBLISH of that version, and encoded for it. `packet` is what the payload stands in, which is kept instead of
+    /// copied if the payload is most of it.
+    pub fn received(parts: &MessageParts<'_>, version: ProtocolVersion, packet: Option<&Bytes>) -> Self {
+        let packet = packet.filter(|packet| parts.payload.len() > packet.len() / 2);
+        let topic = match parts.topic_prefix {
+            "" => Cow::Borrowed(parts.topic),
+            prefix => Cow::Owned(format!("{prefix}{}", parts.topic)),
+        };
+        let is_v5 = version == ProtocolVersion::V5 || !parts.forward.is_empty();
+        let apart = packet.map(|packet| Box::new(packet.slice_ref(parts.payload)));
         ASSEMBLY.with_borrow_mut(|buf| {
             buf.clear();
-            buf.extend_from_slice(parts.topic_prefix.as_bytes());
-            buf.extend_from_slice(parts.topic.as_bytes());
-            let topic_len = buf.len();
-            buf.extend_from_slice(parts.forward);
-            buf.extend_from_slice(payload);
+            let topic = head(&topic, parts).encode(version_of(is_v5), buf);
+            let payload_start = buf.len();
+            if apart.is_none() {
+                buf.extend_from_slice(parts.payload);
+            }
             let header = Header {
                 expires_at: parts.expires_at,
                 publisher: parts.publisher,
-                topic_len: topic_len as u32,
+                apart,
                 forward_len: parts.forward.len() as u32,
+                payload_start: payload_start as u32,
+                topic_len: topic.len() as u16,
+                topic_start: topic.start as u8,
                 qos: parts.qos,
                 retain: parts.retain,
-                apart,
+                is_v5,
             };
             let message = Message(ThinArc::from_header_and_slice(header, buf));
             if buf.capacity() > ASSEMBLY_BYTES_KEPT {
@@ -138,33 +153,49 @@ impl Message {
         &self.0.header.header
     }
 
-    fn forward_start(&self) -> usize {
-        self.header().topic_len as usize
-    }
-
-    fn payload_start(&self) -> usize {
-        self.forward_start() + self.header().forward_len as usize
-    }
-
     pub fn topic(&self) -> &str {
         // The bytes came from a `&str`; checking them again costs less than it would to be wrong.
         std::str::from_utf8(self.topic_bytes()).unwrap_or_default()
     }
 
     pub fn topic_bytes(&self) -> &[u8] {
-        &self.0.slice[..self.forward_start()]
+        &self.0.slice[self.topic_range()]
+    }
+
+    fn topic_range(&self) -> Range<usize> {
+        let header = self.header();
+        let start = usize::from(header.topic_start);
+        start..start + usize::from(header.topic_len)
     }
 
     /// The properties that every receiver gets unaltered and in order ([MQTT-3.3.2-17], [MQTT-3.3.2-18]).
     pub fn forward(&self) -> &[u8] {
-        &self.0.slice[self.forward_start()..self.payload_start()]
+        let header = self.header();
+        &self.0.slice[(header.payload_start - header.forward_len) as usize..header.payload_start as usize]
     }
 
     pub fn payload(&self) -> &[u8] {
-        match &self.header().apart {
-            None => &self.0.slice[self.payload_start()..],
+        let header = self.header();
+        match &header.apart {
+            None => &self.0.slice[header.payload_start as usize..],
             Some(payload) => payload,
         }
+    }
+
+    /// The PUBLISH that a receiver of this version gets without properties of its own. It ends before the payload when that
+    /// has `by_reference_from` bytes or more, or is not in the same buffer. `None` when it was encoded for another version.
+    pub fn encoded(&self, version: ProtocolVersion, by_reference_from: usize) -> Option<EncodedPublish<'_>> {
+        let header = self.header();
+        if header.is_v5 != (version == ProtocolVersion::V5) {
+            return None;
+        }
+        let (payload_start, payload_len) = (header.payload_start as usize, self.payload().len());
+        let is_apart = header.apart.is_some() || payload_len >= by_reference_from;
+        Some(EncodedPublish {
+            bytes: if is_apart { &self.0.slice[..payload_start] } else { &self.0.slice },
+            topic: self.topic_range(),
+            payload_after: if is_apart { payload_len } else { 0 },
+        })
     }
 
     /// The QoS it was published with.
@@ -205,7 +236,8 @@ impl Message {
 
     /// What it counts for in queue and retained limits: topic, properties, payload and its own overhead.
     pub fn size(&self) -> usize {
-        Message::size_of(self.payload_start() + self.payload().len())
+        let header = self.header();
+        Message::size_of(usize::from(header.topic_len) + header.forward_len as usize + self.payload().len())
     }
 
     /// The size of a message whose topic, properties and payload are together so long.
@@ -214,7 +246,28 @@ impl Message {
     }
 }
 
-/// Header, counters and allocator slack of one message, and its place in a queue.
+/// PUBLISH as most receivers get it.
+fn head<'a>(topic: &'a str, parts: &MessageParts<'a>) -> PublishHead<'a> {
+    PublishHead {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic,
+        packet_id: None,
+        topic_alias: None,
+        message_expiry_interval: None,
+        subscription_ids: &[],
+        forward: parts.forward,
+        payload_len: parts.payload.len(),
+    }
+}
+
+/// MQTT 3.1 has the PUBLISH of 3.1.1.
+fn version_of(is_v5: bool) -> ProtocolVersion {
+    if is_v5 { ProtocolVersion::V5 } else { ProtocolVersion::V4 }
+}
+
+/// Header and counters of one message, and its place in a queue. Sizes stand in stores that are there: it stays what it is.
 const OVERHEAD_BYTES: usize = 96;
 
 /// Subscription Identifiers of the subscriptions that matched (section 3.3.2.3.8).
@@ -394,24 +447,55 @@ mod tests {
 
     #[test]
     fn a_payload_that_stays_in_its_packet_is_like_any_other() {
-        let packet = Bytes::from_static(b"head21.5");
+        let packet = Bytes::from_static(b"two21.5");
         let parts = MessageParts {
             topic_prefix: "site/",
             topic: "plant/7",
             forward: &[1, 1],
-            payload: &packet[4..],
+            payload: &packet[3..],
             qos: QoS::AtLeastOnce,
             retain: true,
             expires_at: BrokerTime::NEVER,
             publisher: PublisherId(9),
         };
-        let (kept, copied) = (Message::in_packet(&parts, &packet), Message::new(&parts));
-        assert_eq!(kept.payload().as_ptr(), packet[4..].as_ptr());
+        let (kept, copied) = (Message::received(&parts, ProtocolVersion::V4, Some(&packet)), Message::new(&parts));
+        assert_eq!(kept.payload().as_ptr(), packet[3..].as_ptr());
         assert_eq!(
             (kept.topic(), kept.forward(), kept.payload()),
             (copied.topic(), copied.forward(), copied.payload())
         );
         assert_eq!(kept.size(), copied.size());
+    }
+
+    #[test]
+    fn a_message_has_the_packet_of_the_version_it_came_in_until_it_has_properties() {
+        let plain = MessageParts {
+            topic_prefix: "a/",
+            topic: "b",
+            forward: &[],
+            payload: b"21.5",
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            expires_at: BrokerTime::NEVER,
+            publisher: PublisherId(9),
+        };
+        let (v4, v5) = (ProtocolVersion::V4, ProtocolVersion::V5);
+        let of_v4: &[u8] = b"\x30\x09\0\x03a/b21.5";
+        let of_v5: &[u8] = b"\x30\x0a\0\x03a/b\0";
+        let bytes = |message: &Message, version, from| {
+            message.encoded(version, from).map(|packet| (packet.bytes.to_vec(), packet.payload_after))
+        };
+        let message = Message::new(&plain);
+        assert_eq!(bytes(&message, v4, 5), Some((of_v4.to_vec(), 0)));
+        assert_eq!(bytes(&message, ProtocolVersion::V3, 4), Some((of_v4[..7].to_vec(), 4)));
+        assert_eq!(bytes(&message, v5, 5), None);
+        let packet = Bytes::from_static(b"21.5");
+        let message = Message::received(&MessageParts { payload: &packet, ..plain }, v5, Some(&packet));
+        assert_eq!(bytes(&message, v5, 5), Some((of_v5.to_vec(), 4)));
+        assert_eq!(bytes(&message, v4, 5), None);
+        let with_properties = Message::new(&MessageParts { forward: &[1, 1], ..plain });
+        assert_eq!((bytes(&with_properties, v4, 5), with_properties.forward()), (None, &[1u8, 1][..]));
+        assert_eq!(with_properties.size(), message.size() + 2);
     }
 
     #[test]
@@ -431,7 +515,8 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_stays_small() {
+    fn a_delivery_and_a_message_stay_small() {
+        assert_eq!(size_of::<Header>(), 40);
         assert!(size_of::<Delivery>() <= 40, "{}", size_of::<Delivery>());
         assert_eq!(size_of::<Message>(), 8);
     }

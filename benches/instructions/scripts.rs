@@ -20,7 +20,7 @@ use midge::router::{
 };
 use midge::topic::{ParsedFilter, SubscribeOptions, SubscriptionTree};
 
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 15] = [
     "decode publish 3.1.1",
     "decode publish 5.0",
     "encode publish 3.1.1",
@@ -32,6 +32,8 @@ pub const NAMES: [&str; 13] = [
     "deliver qos 2 to 1",
     "deliver qos 0 to 100",
     "deliver qos 1 to 100",
+    "deliver 16 qos 0 to 1",
+    "deliver 16 qos 0 to 100",
     "deliver qos 1 to 1, 5.0",
     "deliver shared qos 1 to 4",
 ];
@@ -49,6 +51,10 @@ pub fn run(script: &str, rounds: u64) {
         "deliver qos 2 to 1" => deliver(&Case { qos: QoS::ExactlyOnce, ..Case::ONE }, rounds),
         "deliver qos 0 to 100" => deliver(&Case { qos: QoS::AtMostOnce, receivers: 100, ..Case::ONE }, rounds),
         "deliver qos 1 to 100" => deliver(&Case { receivers: 100, ..Case::ONE }, rounds),
+        "deliver 16 qos 0 to 1" => deliver(&Case { qos: QoS::AtMostOnce, messages: 16, ..Case::ONE }, rounds),
+        "deliver 16 qos 0 to 100" => {
+            deliver(&Case { qos: QoS::AtMostOnce, messages: 16, receivers: 100, ..Case::ONE }, rounds)
+        }
         "deliver qos 1 to 1, 5.0" => deliver(&Case { version: ProtocolVersion::V5, ..Case::ONE }, rounds),
         "deliver shared qos 1 to 4" => deliver(&Case { receivers: 4, filter: "$share/g/a/b", ..Case::ONE }, rounds),
         _ => panic!("no script {script:?}"),
@@ -107,12 +113,15 @@ fn matching(filter: impl Fn(u64) -> String, rounds: u64) {
 struct Case {
     version: ProtocolVersion,
     qos: QoS,
+    /// That one turn of the publisher brings.
+    messages: usize,
     receivers: usize,
     filter: &'static str,
 }
 
 impl Case {
-    const ONE: Case = Case { version: ProtocolVersion::V4, qos: QoS::AtLeastOnce, receivers: 1, filter: "a/b" };
+    const ONE: Case =
+        Case { version: ProtocolVersion::V4, qos: QoS::AtLeastOnce, messages: 1, receivers: 1, filter: "a/b" };
 }
 
 struct Broker {
@@ -142,7 +151,7 @@ fn deliver(case: &Case, rounds: u64) {
     let release = bytes(&Packet::PubRel(ack(1)), case.version);
     let mut received = 0;
     for _ in 0..rounds {
-        publisher.take(&first, &mut broker);
+        (0..case.messages).for_each(|_| publisher.take(&first, &mut broker));
         if case.qos == QoS::ExactlyOnce {
             publisher.take(&release, &mut broker);
         }
@@ -151,7 +160,7 @@ fn deliver(case: &Case, rounds: u64) {
         received += receivers.iter_mut().map(|receiver| receiver.receive(case, &mut broker)).sum::<u64>();
     }
     let copies = if case.filter.starts_with("$share/") { 1 } else { case.receivers as u64 };
-    assert_eq!(received, rounds * copies);
+    assert_eq!(received, rounds * copies * case.messages as u64);
 }
 
 fn router() -> Router {
@@ -219,8 +228,10 @@ impl Client {
 
     fn take(&mut self, bytes: &[u8], broker: &mut Broker) {
         if let Action::Publish { message, reply } = self.handle(bytes) {
-            let outcome = broker.router.publish(&message, &mut broker.batch);
-            assert!(matches!(outcome, Outcome::Routed { .. }));
+            if !broker.router.gather(&message, &mut broker.batch) {
+                let outcome = broker.router.publish(&message, &mut broker.batch);
+                assert!(matches!(outcome, Outcome::Routed { .. }));
+            }
             self.connection.on_routed(reply, Routed::Accepted, &mut self.out).expect("answered");
         }
     }

@@ -1,6 +1,7 @@
 //! The packets a broker writes all day, from parts and without a detour: PUBLISH up to its payload, and the acks.
 
 use std::num::NonZeroU16;
+use std::ops::Range;
 
 use super::writer::{Length, Sink, WriteProperties};
 use super::{PacketId, PacketType, Property, ProtocolVersion, QoS, ReasonCode, publish, varint};
@@ -31,12 +32,14 @@ impl PublishHead<'_> {
         1 + varint::len(remaining.as_varint()) + remaining.0
     }
 
-    /// Appends everything but the payload.
-    pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) {
+    /// Appends everything but the payload; returns where the topic is now.
+    pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> Range<usize> {
         let (remaining, properties) = self.lengths(version);
         out.put_u8((PacketType::Publish as u8) << 4 | publish::flags(self.dup, self.qos, self.retain));
         out.put_varint(remaining.as_varint());
+        let topic_start = out.len() + 2;
         out.put_str(self.topic);
+        let topic = topic_start..out.len();
         if let Some(packet_id) = self.packet_id {
             out.put_u16(packet_id.get());
         }
@@ -44,6 +47,7 @@ impl PublishHead<'_> {
             out.put_varint(properties.as_varint());
             self.write_properties(out);
         }
+        topic
     }
 
     /// The remaining length, and the length of the properties in it.
@@ -70,6 +74,48 @@ impl WriteProperties for PublishHead<'_> {
             out.put_varint(id);
         }
         out.put(self.forward);
+    }
+}
+
+/// What [`PublishHead`] has encoded for QoS 0 without flags, to be sent again and again with those and the packet id of each
+/// receiver.
+#[derive(Clone, Debug)]
+pub struct EncodedPublish<'a> {
+    /// From the fixed header on, with the payload or up to it.
+    pub bytes: &'a [u8],
+    /// Where in them the topic stands.
+    pub topic: Range<usize>,
+    /// How much of the payload comes behind them.
+    pub payload_after: usize,
+}
+
+impl EncodedPublish<'_> {
+    /// Bytes of the whole packet. One above [`super::MAXIMUM_PACKET_SIZE`] must not be sent.
+    pub fn len(&self, packet_id: Option<PacketId>) -> usize {
+        let remaining = self.remaining(packet_id);
+        1 + varint::len(remaining.as_varint()) + remaining.0
+    }
+
+    /// Appends the packet up to what comes behind.
+    pub fn encode(&self, dup: bool, qos: QoS, retain: bool, packet_id: Option<PacketId>, out: &mut Vec<u8>) {
+        let flags = publish::flags(dup, qos, retain);
+        let Some(id) = packet_id else {
+            let at = out.len();
+            out.extend_from_slice(self.bytes);
+            out[at] |= flags;
+            return;
+        };
+        out.reserve(self.bytes.len() + 3);
+        out.put_u8((PacketType::Publish as u8) << 4 | flags);
+        out.put_varint(self.remaining(packet_id).as_varint());
+        out.put(&self.bytes[self.topic.start - 2..self.topic.end]);
+        out.put_u16(id.get());
+        out.put(&self.bytes[self.topic.end..]);
+    }
+
+    /// The remaining length.
+    fn remaining(&self, packet_id: Option<PacketId>) -> Length {
+        Length(self.bytes.len() - (self.topic.start - 2) + packet_id.map_or(0, |_| 2) + self.payload_after)
     }
 }
 

@@ -44,7 +44,7 @@ pub use connect::{Connect, ConnectProperties, Will};
 pub use decode::{Decoded, Decoder};
 pub use disconnect::Disconnect;
 pub use error::{DecodeError, DecodeErrorKind};
-pub use head::{PublishHead, encode_ack};
+pub use head::{EncodedPublish, PublishHead, encode_ack};
 pub use packet_type::PacketType;
 pub use property::{Properties, Property, PropertyId};
 pub use publish::{Publish, PublishProperties};

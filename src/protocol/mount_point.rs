@@ -33,6 +33,10 @@ impl From<&str> for MountPoint {
 }
 
 impl MountPoint {
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub fn as_str(&self) -> &str {
         self.0.as_ref().map_or("", |prefixes| &prefixes.prefix)
     }

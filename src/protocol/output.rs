@@ -3,11 +3,11 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
-use crate::message::Message;
-use crate::packet::{Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
+use crate::message::{Delivery, Message};
+use crate::packet::{EncodedPublish, Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
 
 /// Payloads from this size on are written from the message itself instead of being copied.
-const BY_REFERENCE_BYTES: usize = 8 * 1024;
+pub(super) const BY_REFERENCE_BYTES: usize = 8 * 1024;
 
 /// Bytes on their way out, in order.
 #[derive(Default)]
@@ -77,6 +77,20 @@ impl Output {
         } else {
             self.payload_bytes += payload.len();
             self.payloads.push((self.buf.len(), message.clone()));
+        }
+    }
+
+    /// A PUBLISH as its message has it, with the flags of this delivery.
+    pub(super) fn publish(
+        &mut self,
+        packet: &EncodedPublish<'_>,
+        delivery: &Delivery,
+        dup: bool,
+        packet_id: Option<PacketId>,
+    ) {
+        packet.encode(dup, delivery.qos, delivery.retain, packet_id, self.buffer());
+        if packet.payload_after > 0 {
+            self.payload(&delivery.message);
         }
     }
 

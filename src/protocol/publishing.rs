@@ -9,14 +9,14 @@ use super::connection::Connection;
 use super::error::Violation;
 use super::inbound::Begun;
 use super::outbound::Resend;
-use super::output::Output;
+use super::output::{BY_REFERENCE_BYTES, Output};
 use super::session::SessionSubscription;
 use super::settings::Denied3x;
 use super::topic_alias::AliasUse;
 use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId, RowId};
 use crate::packet::{
-    MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS, ReasonCode,
-    ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
+    EncodedPublish, MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS,
+    ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
 };
 
 /// What became of a delivery.
@@ -58,7 +58,7 @@ impl Connection {
             expires_at: expiry(publish, now),
             publisher: self.publisher,
         };
-        let message = buffer.map_or_else(|| Message::new(&parts), |buffer| Message::in_packet(&parts, buffer));
+        let message = Message::received(&parts, self.version, buffer);
         self.check_publish(publish)?;
         let Some(packet_id) = publish.packet_id else {
             self.check_payload_format(publish)?;
@@ -248,6 +248,11 @@ impl Connection {
         out: &mut Output,
     ) -> Result<(), DropCause> {
         let message = &delivery.message;
+        let size_max = self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
+        if let Some(packet) = self.as_encoded(delivery).filter(|packet| packet.len(packet_id) <= size_max) {
+            out.publish(&packet, delivery, dup, packet_id);
+            return Ok(());
+        }
         let topic = self.settings.mount_point.inside(message.topic()).ok_or(DropCause::NotAuthorized)?;
         let topic = &*topic;
         let mut head = PublishHead {
@@ -269,7 +274,6 @@ impl Connection {
             AliasUse::Set(alias) => head.topic_alias = Some(alias),
             AliasUse::Known(alias) => (head.topic, head.topic_alias) = ("", Some(alias)),
         }
-        let size_max = self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
         if head.encoded_len(self.version) > size_max {
             // Setting an alias costs three bytes, which may be the three too many.
             head.topic_alias = None;
@@ -283,6 +287,19 @@ impl Connection {
             self.outbound_aliases.set(topic, alias);
         }
         Ok(())
+    }
+
+    /// The packet that every receiver gets, when this client is to get it.
+    fn as_encoded<'a>(&self, delivery: &'a Delivery) -> Option<EncodedPublish<'a>> {
+        let is_plain = delivery.subscription_ids.as_slice().is_empty()
+            && delivery.message.expires_at() == BrokerTime::NEVER
+            && self.sends_topics_as_they_are();
+        if is_plain { delivery.message.encoded(self.version, BY_REFERENCE_BYTES) } else { None }
+    }
+
+    /// Neither behind a mount point nor by an alias.
+    fn sends_topics_as_they_are(&self) -> bool {
+        self.settings.mount_point.is_none() && self.outbound_aliases.are_none()
     }
 
     pub(super) fn handle_subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<Action, Violation> {

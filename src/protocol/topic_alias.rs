@@ -79,6 +79,11 @@ impl OutboundAliases {
         OutboundAliases { maximum, aliases: None }
     }
 
+    /// The client takes no aliases ([MQTT-3.1.2-27]).
+    pub(super) fn are_none(&self) -> bool {
+        self.maximum == 0
+    }
+
     /// Never above the client's Topic Alias Maximum ([MQTT-3.1.2-26], [MQTT-3.3.2-11]), none when it is 0 ([MQTT-3.1.2-27]).
     pub(super) fn choose(&self, topic: &str) -> AliasUse {
         if self.maximum == 0 || topic.len() < ALIASED_TOPIC_BYTES_MIN {

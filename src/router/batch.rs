@@ -1,8 +1,10 @@
-//! What one turn of a driver gathers before it touches anything that others share: wake-ups, counts, cached matches.
+//! What one turn of a driver gathers before it touches anything that others share: wake-ups, counts, cached matches, QoS 0
+//! messages for the same receivers.
 
 use std::task::Waker;
 
 use super::counters::Counts;
+use super::run::Run;
 use super::subscriptions::MatchCache;
 use crate::message::{BrokerTime, OwnerId, RowId};
 
@@ -21,6 +23,7 @@ pub struct Batch {
     pub unretained: Vec<(Box<str>, RowId)>,
     wakers: Vec<Waker>,
     pub(super) matches: MatchCache,
+    pub(super) run: Run,
 }
 
 impl Batch {
@@ -33,6 +36,11 @@ impl Batch {
         if row.is_stored() {
             self.ended.push((owner, row));
         }
+    }
+
+    /// How many copies have been given away, or are about to be, and not been added up yet.
+    pub fn copies(&self) -> u64 {
+        self.counts.matched + self.run.copies()
     }
 
     pub(super) fn wake_later(&mut self, waker: Waker) {

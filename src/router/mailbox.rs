@@ -321,10 +321,10 @@ impl Mailbox {
         if inner.closed {
             return Pushed::Closed;
         }
-        batch.counts.matched += 1;
         if reserved {
             inner.release_reservation(&delivery);
         }
+        batch.counts.matched += 1;
         if delivery.qos == QoS::AtMostOnce && !inner.online && !inner.limits.queue_qos0 {
             inner.lose(DropCause::Offline, 1, &self.whose, batch);
             return Pushed::Dropped(DropCause::Offline);
@@ -334,6 +334,26 @@ impl Mailbox {
             return Pushed::Queued;
         }
         Pushed::Full
+    }
+
+    /// The same for copies of QoS 0, `bytes` in all; all of them or, with nothing counted, none.
+    pub(super) fn push_run(
+        &self,
+        copies: impl ExactSizeIterator<Item = Delivery>,
+        bytes: u64,
+        batch: &mut Batch,
+    ) -> Pushed {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Pushed::Closed;
+        }
+        if !inner.online || !inner.has_room_for(copies.len() as u64, bytes) {
+            return Pushed::Full;
+        }
+        batch.counts.matched += copies.len() as u64;
+        inner.waiting.push_run(copies, bytes); // [MQTT-4.5.0-1]
+        inner.wake_later(batch);
+        Pushed::Queued
     }
 
     /// Counts copies that were for this client and are lost, wherever that was decided; for the broker too.
@@ -605,9 +625,13 @@ impl Inner {
     }
 
     fn has_room(&self, delivery: &Delivery) -> bool {
-        let (messages, bytes) = self.reserved();
-        self.waiting.len() + messages < u64::from(self.limits.messages_max)
-            && self.waiting.bytes() + bytes + delivery.message.size() as u64 <= self.limits.bytes_max
+        self.has_room_for(1, delivery.message.size() as u64)
+    }
+
+    fn has_room_for(&self, messages: u64, bytes: u64) -> bool {
+        let (reserved_messages, reserved_bytes) = self.reserved();
+        self.waiting.len() + reserved_messages + messages <= u64::from(self.limits.messages_max)
+            && self.waiting.bytes() + reserved_bytes + bytes <= self.limits.bytes_max
     }
 
     /// Room for a message whose size is not known yet: the byte limit may be passed by one message.
@@ -625,6 +649,10 @@ impl Inner {
 
     fn append(&mut self, delivery: Delivery, batch: &mut Batch) {
         self.waiting.push(delivery, !self.online); // [MQTT-4.6.0-5], [MQTT-4.6.0-6]
+        self.wake_later(batch);
+    }
+
+    fn wake_later(&mut self, batch: &mut Batch) {
         if !self.is_stuck
             && let Some(waker) = self.waker.take()
         {

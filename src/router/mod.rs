@@ -12,6 +12,7 @@ mod losses;
 mod mailbox;
 mod retained;
 mod row_list;
+mod run;
 mod sessions;
 mod shared_subscriptions;
 mod subscriptions;
@@ -177,14 +178,16 @@ impl Router {
         batch.wake_all();
     }
 
-    /// Adds up the counts of a turn.
+    /// Adds up the counts of a turn, and hands out what it has gathered.
     pub fn count(&self, batch: &mut Batch) {
+        self.hand_out(batch);
         self.counters.add(&mut batch.counts);
     }
 
     /// Gives a message to everybody it is for, and retains it if it says so; a refused one changes nothing.
-    /// What must outlive the process is stored before anybody gets it.
+    /// What must outlive the process is stored before anybody gets it. Comes behind what the turn has gathered.
     pub fn publish_kept(&self, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> Outcome {
+        self.hand_out(batch);
         if !message.retain() {
             return self.route(message, keep, batch).0; // [MQTT-3.3.1-8]
         }

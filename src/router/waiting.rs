@@ -136,6 +136,17 @@ impl Waiting {
         }
     }
 
+    /// Puts copies of QoS 0 last, `bytes` in all, for somebody who is there.
+    pub(super) fn push_run(&mut self, copies: impl ExactSizeIterator<Item = Delivery>, bytes: u64) {
+        self.bytes += bytes;
+        let earliest = &mut self.earliest_expiry;
+        let copies = copies.inspect(|copy| earliest.note(copy.message.expires_at()));
+        match &mut self.asleep {
+            Some(asleep) => asleep.behind.extend(copies),
+            None => self.queue.extend(copies),
+        }
+    }
+
     /// A copy that waits on disk.
     pub(super) fn restore(&mut self, row: RowId, size: u64, expires_at: BrokerTime) {
         self.asleep.get_or_insert_default().push(row, size, expires_at);

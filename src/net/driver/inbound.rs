@@ -96,7 +96,7 @@ impl Driver {
         let mut packet = std::mem::take(&mut self.partial);
         // What has come is no reason to believe in megabytes yet; later all at once, so that little is moved.
         let room = if packet.len() < LARGE_READ_BYTES_MAX { len.min(LARGE_READ_BYTES_MAX) } else { len };
-        packet.reserve_exact(room - packet.len());
+        packet.try_reserve_exact(room - packet.len()).map_err(|_| End::Lost("no memory for its packet".into()))?;
         let wanted = (packet.capacity().min(len) - packet.len()).min(LARGE_READ_BYTES_MAX);
         let mut buf = (&mut packet).limit(wanted);
         let read = pin!(self.stream.read_buf(&mut buf)).poll(cx);
@@ -123,11 +123,18 @@ impl Driver {
         Ok(())
     }
 
-    /// Handles every whole packet; returns how many bytes they were. `buffer` is for the message to keep.
+    /// Handles every whole packet; returns how many bytes they were. `buffer` is for the message to keep. Receivers have
+    /// what was for them when it returns, however that is.
     fn handle_bytes(&mut self, bytes: &[u8], buffer: Option<&Bytes>, turn: &mut Turn) -> Result<usize, End> {
+        let handled = self.handle_packets(bytes, buffer, turn);
+        self.place.shared.router.hand_out(&mut turn.batch);
+        handled
+    }
+
+    fn handle_packets(&mut self, bytes: &[u8], buffer: Option<&Bytes>, turn: &mut Turn) -> Result<usize, End> {
         let mut rest = bytes;
         while !rest.is_empty() && self.connection.takes_packets() {
-            if self.must_wait(rest, turn) || turn.batch.counts.matched >= TURN_COPIES_MAX {
+            if self.must_wait(rest, turn) || turn.batch.copies() >= TURN_COPIES_MAX {
                 break;
             }
             match self.connection.decoder().decode(rest) {
@@ -137,6 +144,9 @@ impl Driver {
                         Packet::Publish(publish) => Some((publish.qos, publish.payload.len())),
                         _ => None,
                     };
+                    if publish.is_none() {
+                        self.place.shared.router.hand_out(&mut turn.batch);
+                    }
                     // Its answer is in the output before the next is looked at:
                     // [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4]
                     let taken = self.handle_packet(packet, buffer, turn);
@@ -242,6 +252,9 @@ impl Driver {
         if !self.place.listener.access.load().may_publish(&attached.identity, message) {
             turn.batch.counts.not_authorised += 1;
             return Some(Routed::NotAuthorized);
+        }
+        if self.place.shared.router.gather(message, &mut turn.batch) {
+            return Some(Routed::Accepted);
         }
         let is_remembered = reply.qos == QoS::ExactlyOnce && attached.mailbox.is_stored();
         let packet_id = reply.packet_id.filter(|_| is_remembered);

@@ -165,3 +165,57 @@ fn text_too_long_for_its_length_field_is_cut_at_a_character() {
     let len = bytes.len();
     assert_eq!(decoder(V5, Client).decode(&bytes), Ok(Decoded::Packet { packet: Packet::Disconnect(disconnect), len }));
 }
+
+#[test]
+fn a_publish_that_was_encoded_once_is_the_one_that_its_parts_would_be() {
+    let forward = encoded_properties();
+    // Around the lengths at which the packet id costs the remaining length another byte.
+    for payload_len in [0, 1, 110, 118, 119, 120, 121, 122, 123, 124, 125, 126, 16_370, 16_374, 16_376, 16_378, 16_380]
+    {
+        let payload = vec![b'x'; payload_len];
+        for (version, forward) in [(ProtocolVersion::V4, &[][..]), (V5, &[][..]), (V5, &forward[..])] {
+            let plain = PublishHead {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                topic: "t/7",
+                packet_id: None,
+                topic_alias: None,
+                message_expiry_interval: None,
+                subscription_ids: &[],
+                forward,
+                payload_len,
+            };
+            let mut bytes = Vec::new();
+            let topic = plain.encode(version, &mut bytes);
+            assert_eq!(&bytes[topic.clone()], b"t/7");
+            let head_len = bytes.len();
+            bytes.extend_from_slice(&payload);
+            let whole = EncodedPublish { bytes: &bytes, topic: topic.clone(), payload_after: 0 };
+            let apart = EncodedPublish { bytes: &bytes[..head_len], topic, payload_after: payload_len };
+            let flags = [(false, QoS::AtMostOnce), (false, QoS::AtLeastOnce), (true, QoS::ExactlyOnce)];
+            for ((dup, qos), retain) in flags.into_iter().flat_map(|flags| [(flags, false), (flags, true)]) {
+                let packet_id = (qos != QoS::AtMostOnce).then(|| id(0x1234));
+                let head = PublishHead { dup, qos, retain, packet_id, ..plain };
+                let mut expected = Vec::new();
+                head.encode(version, &mut expected);
+                expected.extend_from_slice(&payload);
+                for (packet, behind) in [(&whole, &[][..]), (&apart, &payload[..])] {
+                    let mut again = b"before".to_vec();
+                    packet.encode(dup, qos, retain, packet_id, &mut again);
+                    again.extend_from_slice(behind);
+                    assert!(again[6..] == expected, "{payload_len} bytes at {qos:?}");
+                    assert_eq!(packet.len(packet_id), expected.len());
+                }
+            }
+        }
+    }
+}
+
+fn encoded_properties() -> Vec<u8> {
+    let mut forward = Vec::new();
+    PublishProperties::decode(&notation::bytes("01 01  03 \"t\""), Server)
+        .expect("the properties are right")
+        .forward_into(&mut forward);
+    forward
+}

@@ -13,6 +13,8 @@ struct World {
     filters: &'static [&'static str],
     /// Mailboxes of sessions that have ended.
     ended: Vec<Arc<Mailbox>>,
+    /// Messages are gathered as a driver does.
+    gathers: bool,
 }
 
 struct Member {
@@ -37,6 +39,7 @@ impl World {
             rng,
             filters,
             ended: Vec::new(),
+            gathers: seed.is_multiple_of(2),
         };
         (0..5).for_each(|_| world.begin());
         world
@@ -70,7 +73,15 @@ impl World {
         }
     }
 
+    /// A turn's messages of one client.
     fn publish(&mut self, index: usize) {
+        for _ in 0..self.rng.random_range(1..4) {
+            self.publish_one(index);
+        }
+        self.fixture.router.hand_out(&mut self.fixture.batch);
+    }
+
+    fn publish_one(&mut self, index: usize) {
         let qos = [AtMostOnce, AtLeastOnce, ExactlyOnce][self.rng.random_range(0..3)];
         let payload = "x".repeat(self.rng.random_range(0..200));
         let expires_at = match self.rng.random_range(0..4) {
@@ -81,7 +92,11 @@ impl World {
         let topic = TOPICS[self.rng.random_range(0..TOPICS.len())];
         let retain = self.rng.random_range(0..5) == 0;
         let parts = MessageParts { expires_at, publisher, retain, ..parts(topic, &payload, qos) };
-        self.fixture.give(&Message::new(&parts));
+        let message = Message::new(&parts);
+        let Fixture { router, batch } = &mut self.fixture;
+        if !self.gathers || !router.gather(&message, batch) {
+            self.fixture.give(&message);
+        }
     }
 
     fn read(&mut self, index: usize) {
@@ -230,5 +245,21 @@ fn without_shared_groups_the_clients_have_lost_what_the_broker_has_dropped() {
     use DropCause::{Expired, NoLocal, Offline, Purged, QueueFull, SessionEnded};
     for cause in [QueueFull, Offline, Expired, NoLocal, SessionEnded, Purged] {
         assert!(seen[cause as usize] > 0, "no seed drops for {}", cause.name());
+    }
+}
+
+#[test]
+fn what_is_gathered_comes_to_the_same_as_what_is_published_one_by_one() {
+    for seed in 0..40 {
+        let mut worlds = [true, false].map(|gathers| World { gathers, ..World::new(seed, &FILTERS) });
+        for step in 0..600 {
+            worlds.iter_mut().for_each(World::step);
+            let [gathered, direct] = worlds.each_ref().map(|world| {
+                let queued = |member: &Member| member.client.mailbox.peek(0, usize::MAX).0.iter().map(words).collect();
+                let queues: Vec<Vec<String>> = world.clients.iter().map(queued).collect();
+                (world.fixture.batch.counts.clone(), world.delivered, queues)
+            });
+            assert!(gathered == direct, "seed {seed}, step {step}: {gathered:?} and {direct:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ mod concurrency;
 mod deadlines;
 mod mailbox;
 mod retained;
+mod run;
 mod sessions;
 mod shared;
 mod subscriptions;

@@ -140,3 +140,32 @@ async fn a_large_message_is_written_in_parts() {
         assert_eq!(bench.counts().delivered_qos0, qos0_messages);
     }
 }
+
+// [MQTT-4.6.0-5], [MQTT-3.10.4-2]
+#[tokio::test]
+async fn messages_that_others_get_together_come_before_what_their_client_does_next() {
+    let publishes = [0x30, 0x05, 0, 1, b'a', 0, b'x'].repeat(3);
+    let unsubscribe = [0xA2, 0x06, 0, 9, 0, 0, 1, b'a'];
+    let disconnect = [0xE0, 0x00];
+    let broken = [0xF0, 0x01, 0xFF];
+    for next in [&unsubscribe[..], &disconnect, &broken] {
+        let bench = Bench::new();
+        let mut client = subscribed(&bench, QoS::AtMostOnce).await;
+        let mut other = bench.connect();
+        other.connect("other", ConnectProperties::default()).await;
+        other.subscribe(&[("a", at(QoS::AtMostOnce))]).await;
+        other.packets().await;
+        client.client.write_all(&[&publishes, next].concat()).await.expect("the broker reads");
+        for _ in 0..4 {
+            client.turn().await;
+            other.turn().await;
+        }
+        assert_eq!(other.packets().await, [(PacketType::Publish, None); 3]);
+        let own = client.packets().await.iter().filter(|(kind, _)| *kind == PacketType::Publish).count() as u64;
+        client.hang_up().await;
+        let counts = bench.counts();
+        assert_eq!((counts.received_qos0, counts.matched), (3, 6), "{next:?}");
+        assert_eq!(counts.matched, counts.delivered_sum() + counts.dropped_sum(), "{next:?}");
+        assert_eq!(counts.delivered_qos0, 3 + own, "{next:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! QoS 0 messages that one turn has for the same receivers: handed out together, with one look into each mailbox.
+
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::mailbox::Pushed;
+use super::subscriptions::{Match, Matches};
+use super::{Router, delivery};
+use crate::message::{DropCause, Message, RowId};
+use crate::topic::QoS;
+
+/// So many messages at most, whose counters a fast cache of the processor holds, ...
+const MESSAGES_MAX: usize = 128;
+/// ... and so many copies, for others have to get their turn.
+const COPIES_MAX: u64 = 4096;
+
+/// What has been gathered.
+#[derive(Default)]
+pub(super) struct Run {
+    /// There while there are messages.
+    matches: Option<Arc<Matches>>,
+    messages: Vec<Message>,
+    /// Of all of them, as [`Message::size`] counts.
+    bytes: u64,
+}
+
+impl Run {
+    pub(super) fn copies(&self) -> u64 {
+        let receivers = self.matches.as_ref().map_or(0, |matches| matches.sessions.len());
+        (self.messages.len() * receivers) as u64
+    }
+
+    fn is_full(&self) -> bool {
+        self.messages.len() >= MESSAGES_MAX || self.copies() >= COPIES_MAX
+    }
+
+    fn is_for(&self, matches: &Arc<Matches>) -> bool {
+        self.matches.as_ref().is_none_or(|own| Arc::ptr_eq(own, matches))
+    }
+}
+
+impl Router {
+    /// Takes a message whose publisher gets no answer and that need not be kept, to be handed out with those that follow.
+    /// False when it is none of these: [`Router::publish_kept`] takes it. [`Router::hand_out`] has to come before anything
+    /// else is done for this client.
+    pub fn gather(&self, message: &Message, batch: &mut Batch) -> bool {
+        if message.qos() != QoS::AtMostOnce || message.retain() {
+            return false;
+        }
+        let matches = self.subscriptions.matches(message, &mut batch.matches); // [MQTT-3.3.2-3]
+        if !matches.groups.is_empty() {
+            return false;
+        }
+        if !batch.run.is_for(&matches) {
+            self.hand_out(batch);
+        }
+        let run = &mut batch.run;
+        run.matches.get_or_insert(matches);
+        run.bytes += message.size() as u64;
+        run.messages.push(message.clone());
+        if run.is_full() {
+            self.hand_out(batch);
+        }
+        true
+    }
+
+    /// Gives what has been gathered to everybody it is for.
+    pub fn hand_out(&self, batch: &mut Batch) {
+        let Some(matches) = batch.run.matches.take() else { return };
+        let mut messages = std::mem::take(&mut batch.run.messages);
+        let bytes = std::mem::take(&mut batch.run.bytes);
+        let mut is_anybody_there = false;
+        for found in &matches.sessions {
+            is_anybody_there |= found.push_run(&messages, bytes, batch);
+        }
+        if !is_anybody_there {
+            batch.counts.no_subscriber += messages.len() as u64;
+        }
+        messages.clear();
+        batch.run.messages = messages;
+    }
+}
+
+impl Match {
+    /// False when the session has ended.
+    fn push_run(&self, messages: &[Message], bytes: u64, batch: &mut Batch) -> bool {
+        let is_own = |message: &Message| message.publisher() == self.mailbox.publisher();
+        if !self.no_local || !messages.iter().any(is_own) {
+            let copy = |message| delivery(message, self.qos, self.retain_as_published, &self.ids);
+            match self.mailbox.push_run(messages.iter().map(copy), bytes, batch) {
+                Pushed::Queued => return true,
+                Pushed::Closed => return false,
+                Pushed::Full | Pushed::Dropped(_) => {}
+            }
+        }
+        let mut is_there = false;
+        for message in messages {
+            is_there |= self.push_alone(message, batch);
+        }
+        is_there
+    }
+
+    fn push_alone(&self, message: &Message, batch: &mut Batch) -> bool {
+        let pushed = self.push(message, false, RowId::NONE, batch);
+        if pushed == Pushed::Full {
+            self.mailbox.lose(DropCause::QueueFull, 1, batch);
+        }
+        pushed != Pushed::Closed
+    }
+}
