@@ -182,20 +182,21 @@ impl Message {
         }
     }
 
-    /// The PUBLISH that a receiver of this version gets without properties of its own. It ends before the payload when that
-    /// has `by_reference_from` bytes or more, or is not in the same buffer. `None` when it was encoded for another version.
-    pub fn encoded(&self, version: ProtocolVersion, by_reference_from: usize) -> Option<EncodedPublish<'_>> {
+    /// The PUBLISH that a receiver of this version gets without properties of its own. A payload that is not in the buffer
+    /// comes behind it. `None` when it was encoded for another version.
+    pub fn encoded(&self, version: ProtocolVersion) -> Option<EncodedPublish<'_>> {
         let header = self.header();
-        if header.is_v5 != (version == ProtocolVersion::V5) {
-            return None;
-        }
-        let (payload_start, payload_len) = (header.payload_start as usize, self.payload().len());
-        let is_apart = header.apart.is_some() || payload_len >= by_reference_from;
-        Some(EncodedPublish {
-            bytes: if is_apart { &self.0.slice[..payload_start] } else { &self.0.slice },
+        (header.is_v5 == (version == ProtocolVersion::V5)).then(|| EncodedPublish {
+            bytes: &self.0.slice,
             topic: self.topic_range(),
-            payload_after: if is_apart { payload_len } else { 0 },
+            payload_start: header.payload_start as usize,
+            payload_after: header.apart.as_ref().map_or(0, |payload| payload.len()),
         })
+    }
+
+    /// The bytes of that.
+    pub fn encoded_bytes(&self) -> &[u8] {
+        &self.0.slice
     }
 
     /// The QoS it was published with.
@@ -480,21 +481,21 @@ mod tests {
             publisher: PublisherId(9),
         };
         let (v4, v5) = (ProtocolVersion::V4, ProtocolVersion::V5);
-        let of_v4: &[u8] = b"\x30\x09\0\x03a/b21.5";
-        let of_v5: &[u8] = b"\x30\x0a\0\x03a/b\0";
-        let bytes = |message: &Message, version, from| {
-            message.encoded(version, from).map(|packet| (packet.bytes.to_vec(), packet.payload_after))
+        let bytes = |message: &Message, version| {
+            message.encoded(version).map(|packet| (packet.bytes.to_vec(), packet.payload_start, packet.payload_after))
         };
         let message = Message::new(&plain);
-        assert_eq!(bytes(&message, v4, 5), Some((of_v4.to_vec(), 0)));
-        assert_eq!(bytes(&message, ProtocolVersion::V3, 4), Some((of_v4[..7].to_vec(), 4)));
-        assert_eq!(bytes(&message, v5, 5), None);
+        let of_v4 = Some((b"\x30\x09\0\x03a/b21.5".to_vec(), 7, 0));
+        assert_eq!(
+            (bytes(&message, v4), bytes(&message, ProtocolVersion::V3), bytes(&message, v5)),
+            (of_v4.clone(), of_v4, None)
+        );
         let packet = Bytes::from_static(b"21.5");
         let message = Message::received(&MessageParts { payload: &packet, ..plain }, v5, Some(&packet));
-        assert_eq!(bytes(&message, v5, 5), Some((of_v5.to_vec(), 4)));
-        assert_eq!(bytes(&message, v4, 5), None);
+        assert_eq!(bytes(&message, v5), Some((b"\x30\x0a\0\x03a/b\0".to_vec(), 8, 4)));
+        assert_eq!(bytes(&message, v4), None);
         let with_properties = Message::new(&MessageParts { forward: &[1, 1], ..plain });
-        assert_eq!((bytes(&with_properties, v4, 5), with_properties.forward()), (None, &[1u8, 1][..]));
+        assert_eq!((bytes(&with_properties, v4), with_properties.forward()), (None, &[1u8, 1][..]));
         assert_eq!(with_properties.size(), message.size() + 2);
     }
 

@@ -85,6 +85,8 @@ pub struct EncodedPublish<'a> {
     pub bytes: &'a [u8],
     /// Where in them the topic stands.
     pub topic: Range<usize>,
+    /// Where in them the payload begins; their end when it is not there.
+    pub payload_start: usize,
     /// How much of the payload comes behind them.
     pub payload_after: usize,
 }
@@ -94,6 +96,15 @@ impl EncodedPublish<'_> {
     pub fn len(&self, packet_id: Option<PacketId>) -> usize {
         let remaining = self.remaining(packet_id);
         1 + varint::len(remaining.as_varint()) + remaining.0
+    }
+
+    /// The same with the payload behind it.
+    pub fn up_to_payload(&self) -> Self {
+        EncodedPublish {
+            bytes: &self.bytes[..self.payload_start],
+            payload_after: self.payload_after + self.bytes.len() - self.payload_start,
+            ..self.clone()
+        }
     }
 
     /// Appends the packet up to what comes behind.

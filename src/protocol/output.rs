@@ -1,4 +1,4 @@
-//! What a turn has to write to the socket: encoded packets in one buffer, large payloads by reference.
+//! What a turn has to write to the socket: encoded packets in one buffer, large ones by reference.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -6,16 +6,40 @@ use std::ops::Range;
 use crate::message::{Delivery, Message};
 use crate::packet::{EncodedPublish, Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
 
-/// Payloads from this size on are written from the message itself instead of being copied.
-pub(super) const BY_REFERENCE_BYTES: usize = 8 * 1024;
+/// What has this size or more is written from the message itself instead of being copied.
+const BY_REFERENCE_BYTES: usize = 4 * 1024;
+
+/// What is written of a message itself.
+enum Part {
+    Packet,
+    Payload,
+}
+
+/// Something that is not copied.
+struct Reference {
+    /// Where it belongs: in front of what stands at this offset of the buffer.
+    at: usize,
+    message: Message,
+    part: Part,
+}
+
+impl Reference {
+    fn bytes(&self) -> &[u8] {
+        match self.part {
+            Part::Packet => self.message.encoded_bytes(),
+            Part::Payload => self.message.payload(),
+        }
+    }
+}
 
 /// Bytes on their way out, in order.
 #[derive(Default)]
 pub struct Output {
     buf: Vec<u8>,
-    /// Payloads that belong at an offset of `buf`, in ascending order.
-    payloads: Vec<(usize, Message)>,
-    payload_bytes: usize,
+    /// In ascending order.
+    references: Vec<Reference>,
+    /// Of all of them.
+    referred_bytes: usize,
     /// Packets encoded since [`Output::clear`].
     pub packets: u64,
     /// QoS 0 messages among them: delivered once the kernel has them.
@@ -24,17 +48,17 @@ pub struct Output {
 
 impl Output {
     pub fn len(&self) -> usize {
-        self.buf.len() + self.payload_bytes
+        self.buf.len() + self.referred_bytes
     }
 
     pub fn is_empty(&self) -> bool {
-        self.buf.is_empty()
+        self.len() == 0
     }
 
     pub fn clear(&mut self) {
         self.buf.clear();
-        self.payloads.clear();
-        self.payload_bytes = 0;
+        self.references.clear();
+        self.referred_bytes = 0;
         self.packets = 0;
         self.qos0_messages = 0;
     }
@@ -75,9 +99,14 @@ impl Output {
         if payload.len() < BY_REFERENCE_BYTES {
             self.buf.extend_from_slice(payload);
         } else {
-            self.payload_bytes += payload.len();
-            self.payloads.push((self.buf.len(), message.clone()));
+            self.refer(message, Part::Payload);
         }
+    }
+
+    fn refer(&mut self, message: &Message, part: Part) {
+        let reference = Reference { at: self.buf.len(), message: message.clone(), part };
+        self.referred_bytes += reference.bytes().len();
+        self.references.push(reference);
     }
 
     /// A PUBLISH as its message has it, with the flags of this delivery.
@@ -88,6 +117,13 @@ impl Output {
         dup: bool,
         packet_id: Option<PacketId>,
     ) {
+        let is_alike = packet_id.is_none() && !delivery.retain && packet.payload_after == 0;
+        if packet.bytes.len() >= BY_REFERENCE_BYTES && is_alike {
+            self.packets += 1;
+            self.refer(&delivery.message, Part::Packet);
+            return;
+        }
+        let packet = if packet.bytes.len() >= BY_REFERENCE_BYTES { &packet.up_to_payload() } else { packet };
         packet.encode(dup, delivery.qos, delivery.retain, packet_id, self.buffer());
         if packet.payload_after > 0 {
             self.payload(&delivery.message);
@@ -109,10 +145,10 @@ impl Output {
             }
         };
         let mut from = 0;
-        for (at, message) in &self.payloads {
-            push(&self.buf[from..*at]);
-            push(message.payload());
-            from = *at;
+        for reference in &self.references {
+            push(&self.buf[from..reference.at]);
+            push(reference.bytes());
+            from = reference.at;
         }
         push(&self.buf[from..]);
         filled
@@ -122,8 +158,9 @@ impl Output {
     pub fn append(&mut self, later: &mut Output) {
         let from = self.buf.len();
         self.buf.append(&mut later.buf);
-        self.payloads.extend(later.payloads.drain(..).map(|(at, message)| (from + at, message)));
-        self.payload_bytes += later.payload_bytes;
+        let references = later.references.drain(..);
+        self.references.extend(references.map(|reference| Reference { at: from + reference.at, ..reference }));
+        self.referred_bytes += later.referred_bytes;
         self.packets += later.packets;
         self.qos0_messages += later.qos0_messages;
         later.clear();
@@ -152,6 +189,29 @@ mod tests {
             expires_at: BrokerTime::NEVER,
             publisher: PublisherId(1),
         })
+    }
+
+    #[test]
+    fn a_large_packet_is_referred_to_as_a_whole_where_it_is_alike_for_all() {
+        use crate::message::{RowId, SubscriptionIds};
+        let large = vec![7u8; BY_REFERENCE_BYTES];
+        for (retain, packet_id, copied) in
+            [(false, None, 0), (true, None, 6), (false, crate::packet::PacketId::new(9), 8)]
+        {
+            let qos = if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+            let (message, subscription_ids) = (message(&large), SubscriptionIds::None);
+            let delivery = Delivery { message, qos, retain, subscription_ids, group: None, row: RowId::NONE };
+            let mut out = Output::default();
+            let packet = delivery.message.encoded(ProtocolVersion::V4).expect("of this version");
+            out.publish(&packet, &delivery, false, packet_id);
+            let mut slices = [IoSlice::new(&[]); 8];
+            let n = out.fill_slices(0..out.len(), &mut slices);
+            let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+            let mut expected = Vec::new();
+            packet.encode(false, qos, retain, packet_id, &mut expected);
+            assert!(got == expected && out.packets == 1 && !out.is_empty());
+            assert_eq!(out.buf.len(), copied);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::error::Violation;
 use super::inbound::Begun;
 use super::outbound::Resend;
-use super::output::{BY_REFERENCE_BYTES, Output};
+use super::output::Output;
 use super::session::SessionSubscription;
 use super::settings::Denied3x;
 use super::topic_alias::AliasUse;
@@ -294,7 +294,7 @@ impl Connection {
         let is_plain = delivery.subscription_ids.as_slice().is_empty()
             && delivery.message.expires_at() == BrokerTime::NEVER
             && self.sends_topics_as_they_are();
-        if is_plain { delivery.message.encoded(self.version, BY_REFERENCE_BYTES) } else { None }
+        if is_plain { delivery.message.encoded(self.version) } else { None }
     }
 
     /// Neither behind a mount point nor by an alias.

@@ -191,8 +191,9 @@ fn a_publish_that_was_encoded_once_is_the_one_that_its_parts_would_be() {
             assert_eq!(&bytes[topic.clone()], b"t/7");
             let head_len = bytes.len();
             bytes.extend_from_slice(&payload);
-            let whole = EncodedPublish { bytes: &bytes, topic: topic.clone(), payload_after: 0 };
-            let apart = EncodedPublish { bytes: &bytes[..head_len], topic, payload_after: payload_len };
+            let whole = EncodedPublish { bytes: &bytes, topic, payload_start: head_len, payload_after: 0 };
+            let apart = whole.up_to_payload();
+            assert_eq!((apart.bytes.len(), apart.payload_after), (head_len, payload_len));
             let flags = [(false, QoS::AtMostOnce), (false, QoS::AtLeastOnce), (true, QoS::ExactlyOnce)];
             for ((dup, qos), retain) in flags.into_iter().flat_map(|flags| [(flags, false), (flags, true)]) {
                 let packet_id = (qos != QoS::AtMostOnce).then(|| id(0x1234));
