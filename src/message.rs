@@ -2,9 +2,9 @@
 //!
 //! Topic, forwarded properties and payload stand in one buffer behind a thin reference-counted pointer, so that a copy
 //! for one more subscriber costs a counter and eight bytes. They stand there as the PUBLISH that most subscribers get, so
-//! that it is encoded once. A large payload stays where it was read. Also here, since router and protocol both speak of them: a
-//! [`Delivery`] (one message on its way to one session), [`DropCause`] (why a copy did not arrive) and [`BrokerTime`]
-//! (the clock that every deadline counts in).
+//! that it is encoded once. A large payload stays where it was read. Also here, since router and protocol both speak of
+//! them: a [`Delivery`] (one message on its way to one session), [`DropCause`] (why a copy did not arrive) and
+//! [`BrokerTime`] (the clock that every deadline counts in).
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -28,8 +28,7 @@ pub struct PublishHead<'a> {
 impl PublishHead<'_> {
     /// Bytes of the whole packet, payload included. One above [`super::MAXIMUM_PACKET_SIZE`] must not be sent.
     pub fn encoded_len(&self, version: ProtocolVersion) -> usize {
-        let (remaining, _) = self.lengths(version);
-        1 + varint::len(remaining.as_varint()) + remaining.0
+        with_fixed_header(self.lengths(version).0)
     }
 
     /// Appends everything but the payload; returns where the topic is now.
@@ -94,8 +93,7 @@ pub struct EncodedPublish<'a> {
 impl EncodedPublish<'_> {
     /// Bytes of the whole packet. One above [`super::MAXIMUM_PACKET_SIZE`] must not be sent.
     pub fn len(&self, packet_id: Option<PacketId>) -> usize {
-        let remaining = self.remaining(packet_id);
-        1 + varint::len(remaining.as_varint()) + remaining.0
+        with_fixed_header(self.remaining(packet_id))
     }
 
     /// The same with the payload behind it.
@@ -128,6 +126,10 @@ impl EncodedPublish<'_> {
     fn remaining(&self, packet_id: Option<PacketId>) -> Length {
         Length(self.bytes.len() - (self.topic.start - 2) + packet_id.map_or(0, |_| 2) + self.payload_after)
     }
+}
+
+fn with_fixed_header(remaining: Length) -> usize {
+    1 + varint::len(remaining.as_varint()) + remaining.0
 }
 
 /// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP without properties: four bytes, and a fifth for a reason code in MQTT 5.0

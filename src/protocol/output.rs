@@ -117,13 +117,14 @@ impl Output {
         dup: bool,
         packet_id: Option<PacketId>,
     ) {
+        let is_large = packet.bytes.len() >= BY_REFERENCE_BYTES;
         let is_alike = packet_id.is_none() && !delivery.retain && packet.payload_after == 0;
-        if packet.bytes.len() >= BY_REFERENCE_BYTES && is_alike {
+        if is_large && is_alike {
             self.packets += 1;
             self.refer(&delivery.message, Part::Packet);
             return;
         }
-        let packet = if packet.bytes.len() >= BY_REFERENCE_BYTES { &packet.up_to_payload() } else { packet };
+        let packet = if is_large { &packet.up_to_payload() } else { packet };
         packet.encode(dup, delivery.qos, delivery.retain, packet_id, self.buffer());
         if packet.payload_after > 0 {
             self.payload(&delivery.message);

@@ -321,10 +321,10 @@ impl Mailbox {
         if inner.closed {
             return Pushed::Closed;
         }
+        batch.counts.matched += 1;
         if reserved {
             inner.release_reservation(&delivery);
         }
-        batch.counts.matched += 1;
         if delivery.qos == QoS::AtMostOnce && !inner.online && !inner.limits.queue_qos0 {
             inner.lose(DropCause::Offline, 1, &self.whose, batch);
             return Pushed::Dropped(DropCause::Offline);

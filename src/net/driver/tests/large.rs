@@ -28,13 +28,6 @@ fn large(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-async fn connected(bench: &Bench) -> Peers {
-    let mut client = bench.connect();
-    client.connect("c", ConnectProperties::default()).await;
-    assert_eq!(client.packets().await, [(PacketType::ConnAck, None)]);
-    client
-}
-
 /// Sends as fast as the broker takes it; returns the most room that it had for the packet, before and after so much of
 /// it had come.
 async fn send(client: &mut Peers, bytes: &[u8], early: usize) -> (usize, usize) {

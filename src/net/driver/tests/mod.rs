@@ -219,6 +219,13 @@ impl Peers {
     }
 }
 
+async fn connected(bench: &Bench) -> Peers {
+    let mut client = bench.connect();
+    client.connect("c", ConnectProperties::default()).await;
+    assert_eq!(client.packets().await, [(PacketType::ConnAck, None)]);
+    client
+}
+
 fn lasting() -> ConnectProperties<'static> {
     ConnectProperties { session_expiry_interval: Some(3600), ..ConnectProperties::default() }
 }

@@ -6,13 +6,6 @@ use std::os::fd::AsFd;
 use super::super::write::{WRITE_BYTES_ALONG, WRITE_BYTES_MAX};
 use super::*;
 
-async fn connected(bench: &Bench) -> Peers {
-    let mut client = bench.connect();
-    client.connect("c", ConnectProperties::default()).await;
-    assert_eq!(client.packets().await, [(PacketType::ConnAck, None)]);
-    client
-}
-
 async fn subscribed(bench: &Bench, qos: QoS) -> Peers {
     let mut client = connected(bench).await;
     client.subscribe(&[("a", at(qos))]).await;
