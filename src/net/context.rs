@@ -80,7 +80,7 @@ pub enum Origin {
 pub struct Access {
     pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
-    /// No other has it: what was decided by one is decided anew by the next.
+    /// No other has it, and none has zero: what was decided by one is decided anew by the next.
     pub(super) version: u64,
 }
 

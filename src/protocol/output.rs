@@ -167,6 +167,13 @@ impl Output {
         later.clear();
     }
 
+    /// Takes everything out, into no more room than it needs; the buffer stays.
+    pub fn take_exact(&mut self) -> Output {
+        let mut taken = Output::default();
+        taken.append(self);
+        taken
+    }
+
     /// Takes everything out, for a socket that does not take it now.
     pub fn split_off(&mut self) -> Output {
         std::mem::take(self)

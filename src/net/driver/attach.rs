@@ -14,7 +14,7 @@ use crate::message::RowId;
 use crate::net::context::{Origin, Parked, Shared};
 use crate::net::keeper::FAILED;
 use crate::packet::{ProtocolVersion, ReasonCode};
-use crate::protocol::Violation;
+use crate::protocol::{Output, Violation};
 use crate::router::{Claimed, Control, Generation, Mailbox, Released};
 use crate::store::{Lost, Page, Ticket};
 
@@ -28,8 +28,8 @@ pub(super) struct Attached {
     pub(super) identity: Identity,
     /// Some subscription is allowed only in part: deliveries are checked.
     pub(super) filtered: bool,
-    /// The version of the access that `filtered` was judged by.
-    pub(super) judged_by: Option<u64>,
+    /// The version of the access that `filtered` was judged by; zero is none's.
+    pub(super) judged_by: u64,
     generation: Generation,
     /// An operator wants the session gone with the connection.
     pub(super) delete: bool,
@@ -37,6 +37,8 @@ pub(super) struct Attached {
     pub(super) answered: bool,
     /// The session began with this connection.
     pub(super) is_new: bool,
+    /// What was to be written, when others had something to read.
+    pub(super) put_off: Option<Box<Output>>,
     /// Messages that are being read from the store, and the first row of them.
     pub(super) page: Option<Box<Reading>>,
     /// A new authentication on a connection that has one already (section 4.12.1).
@@ -254,12 +256,13 @@ impl Driver {
         self.stage = Stage::Attached(Box::new(Attached {
             answered: !waits,
             is_new,
+            put_off: None,
             page: None,
             mailbox,
             received,
             identity,
             filtered: false,
-            judged_by: None,
+            judged_by: 0,
             generation,
             delete: false,
             reauthentication: None,

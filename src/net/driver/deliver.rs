@@ -45,7 +45,7 @@ impl Driver {
                 groups,
                 pages: attached.page.is_none(),
                 // A write that is made anyway takes them along.
-                gather: !self.has_gathered && turn.out.is_empty() && gather::pays(self.served),
+                gather: !self.has_waited && turn.out.is_empty() && gather::pays(self.served),
             };
             let event = attached.mailbox.poll(cx.waker(), self.under_way(), wishes, &mut turn.deliveries);
             match event {
@@ -53,7 +53,7 @@ impl Driver {
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
                 Poll::Ready(MailboxEvent::Few) => {
                     // To the end of the queue of tasks: those before it may have more.
-                    self.has_gathered = true;
+                    self.has_waited = true;
                     cx.waker().wake_by_ref();
                     return Ok(progress);
                 }
@@ -70,8 +70,6 @@ impl Driver {
                 }
                 Poll::Ready(MailboxEvent::Deliveries) => {
                     progress = Progress::Some;
-                    self.has_gathered = false;
-                    self.served = gather::now();
                     self.send_deliveries(turn);
                 }
             }
@@ -189,10 +187,10 @@ impl Driver {
     fn judge_subscriptions(&mut self) {
         let Stage::Attached(attached) = &mut self.stage else { return };
         let access = self.place.listener.access.load();
-        if attached.judged_by == Some(access.version) {
+        if attached.judged_by == access.version {
             return;
         }
-        attached.judged_by = Some(access.version);
+        attached.judged_by = access.version;
         let is_whole = |filter: &str| {
             ParsedFilter::parse(filter).is_ok_and(|parsed| {
                 access.authorizer.may_subscribe(&attached.identity, parsed.filter) == Subscribing::Whole

@@ -1,15 +1,16 @@
-//! When a receiver lets others go first.
+//! When a connection lets others go first.
 //!
 //! A publisher's turn wakes its receivers, and the runtime runs the one woken last next: it would write what came of this
 //! turn alone, while a hundred other publishers wait for theirs. So on a busy thread a receiver with few messages goes to
-//! the end of the queue of tasks once, and finds what the others have sent; but only one that had some a moment ago: to
-//! one that seldom gets a message nobody else is about to send. A thread that had nothing to do before does not wait: a
-//! single message leaves at once.
+//! the end of the queue of tasks once, and finds what the others have sent. Acknowledgements go there too: what has come
+//! from all is read before anybody is written to, and what a client sends meanwhile is acknowledged along. But only who
+//! had something to write a moment ago waits: to one that seldom gets a message nobody else is about to send. A thread
+//! that had nothing to do before does not wait: a single message leaves at once.
 
 use std::cell::Cell;
 
-/// So many connections polled since the thread last slept, and it is busy.
-const BUSY_POLLS: u32 = 8;
+/// So many connections polled since the thread last slept, and it is busy: few ready sockets at a time are no crowd.
+const BUSY_POLLS: u32 = 24;
 /// So many polls ago at most is a moment: a few hundred publishers have had theirs.
 const MOMENT_POLLS: u32 = 256;
 

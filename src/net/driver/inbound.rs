@@ -56,20 +56,21 @@ impl Driver {
         if let (Stage::Authenticating(_), false) = (&self.stage, self.partial.is_empty()) {
             return Ok(Progress::None);
         }
-        let maximum = self.connection.decoder().maximum_packet_size as usize;
-        match packet_len(&self.partial) {
-            // Packets that waited come first: the socket may have nothing more to say.
-            Some(len) if len <= self.partial.len() || len > maximum => {
-                let waiting = std::mem::take(&mut self.partial);
-                self.handle_own(waiting, turn)?;
-                Ok(Progress::Some)
+        match self.connection.decoder().decode(&self.partial) {
+            Ok(Decoded::Incomplete { needed }) if self.partial.len() >= READ_BYTES_MAX => {
+                self.read_large(needed, cx, turn)
             }
-            Some(len) if self.partial.len() >= READ_BYTES_MAX => self.read_large(len, cx, turn),
-            _ => {
+            Ok(Decoded::Incomplete { .. }) => {
                 let mut scratch = std::mem::take(&mut turn.scratch);
                 let result = self.read_into(&mut scratch, cx, turn);
                 turn.scratch = scratch;
                 result
+            }
+            // Packets that waited come first: the socket may have nothing more to say.
+            Ok(Decoded::Packet { .. }) | Err(_) => {
+                let waiting = std::mem::take(&mut self.partial);
+                self.handle_own(waiting, turn)?;
+                Ok(Progress::Some)
             }
         }
     }
@@ -109,17 +110,12 @@ impl Driver {
         Ok(progress)
     }
 
-    /// Handles packets in a buffer of their own. A large one that is alone in it takes it along.
+    /// Handles packets in a buffer of their own, which a large message takes along.
     fn handle_own(&mut self, bytes: Vec<u8>, turn: &mut Turn) -> Result<(), End> {
-        if bytes.len() <= READ_BYTES_MAX || packet_len(&bytes) != Some(bytes.len()) {
-            let handled = self.handle_bytes(&bytes, None, turn)?;
-            self.partial = bytes[handled..].to_vec();
-            return Ok(());
-        }
-        let packet = Bytes::from(bytes);
-        if self.handle_bytes(&packet, Some(&packet), turn)? == 0 {
-            self.partial = packet.into();
-        }
+        let bytes = Bytes::from(bytes);
+        let buffer = Some(&bytes).filter(|bytes| bytes.len() > READ_BYTES_MAX);
+        let handled = self.handle_bytes(&bytes, buffer, turn)?;
+        self.partial = if handled == 0 { bytes.into() } else { bytes[handled..].to_vec() };
         Ok(())
     }
 
@@ -411,19 +407,6 @@ fn count_received(qos: QoS, payload_len: usize, batch: &mut Batch) {
         QoS::AtLeastOnce => batch.counts.received_qos1 += 1,
         QoS::ExactlyOnce => batch.counts.received_qos2 += 1,
     }
-}
-
-/// How long the packet is that the bytes begin with, once they say; with a broken length whatever is there, so that it is
-/// looked at.
-fn packet_len(bytes: &[u8]) -> Option<usize> {
-    let mut length = 0usize;
-    for (index, byte) in bytes.iter().skip(1).take(4).enumerate() {
-        length |= usize::from(byte & 0x7F) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some(2 + index + length);
-        }
-    }
-    (bytes.len() > 4).then_some(bytes.len())
 }
 
 /// What a read brought: so many bytes, or nothing yet.

@@ -57,9 +57,9 @@ pub(super) struct Driver {
     held: Option<Box<Held>>,
     /// Too much waits for the disk: no PUBLISH is taken.
     store_busy: bool,
-    /// It has waited for more messages once, and takes what there is.
-    has_gathered: bool,
-    /// When it last had messages, in polls of the thread.
+    /// It has let others go first once, and writes what there is.
+    has_waited: bool,
+    /// When it last had something to write, in polls of the thread.
     served: u32,
     /// Others come first, once.
     gives_way: bool,
@@ -130,7 +130,7 @@ impl Driver {
             unsent: None,
             held: None,
             store_busy: false,
-            has_gathered: false,
+            has_waited: false,
             served: 0,
             gives_way: false,
         }
@@ -138,12 +138,14 @@ impl Driver {
 
     fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         let mut work = 0;
+        self.take_put_off(turn);
         for _ in 0..TURNS_MAX {
             turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);
             work += turn.finish(&self.place.shared);
             match progress {
                 _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
+                _ if self.has_put_off() => return Poll::Pending,
                 _ if work >= POLL_WORK_MAX => break,
                 Progress::Some => {}
                 Progress::None => return Poll::Pending,

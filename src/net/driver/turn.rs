@@ -26,6 +26,8 @@ pub(super) struct Turn {
     /// The start of a packet, and what one read brings.
     pub(super) scratch: Box<[u8]>,
     pub(super) out: Output,
+    /// Some of it was put off in an earlier turn.
+    pub(super) is_overdue: bool,
     pub(super) batch: Batch,
     pub(super) deliveries: VecDeque<Delivery>,
     /// Answers that may have to wait until what they promise is safe.
@@ -49,6 +51,7 @@ impl Default for Turn {
         Turn {
             scratch: vec![0; 2 * READ_BYTES_MAX].into_boxed_slice(),
             out: Output::default(),
+            is_overdue: false,
             batch: Batch::default(),
             deliveries: VecDeque::new(),
             answer: Output::default(),
@@ -123,6 +126,7 @@ impl Turn {
         self.pongs.clear();
         self.answer.shrink(OUTPUT_BYTES_KEPT);
         self.tickets.clear();
+        self.is_overdue = false;
         self.out.clear();
         self.out.shrink(OUTPUT_BYTES_KEPT);
         self.deliveries.clear();

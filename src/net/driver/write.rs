@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 
 use super::turn::Turn;
-use super::{Driver, End, POLL_WORK_MAX};
+use super::{Driver, End, POLL_WORK_MAX, Stage, gather};
 use crate::message::{BrokerTime, DropCause};
 use crate::net::stream::Stream;
 use crate::protocol::Output;
@@ -38,6 +38,8 @@ impl Unsent {
     }
 }
 
+/// More than some hundred acknowledgements have waited long enough.
+const PUT_OFF_BYTES_MAX: usize = 1024;
 /// Pieces of one vectored write.
 const SLICES_MAX: usize = 64;
 /// The kernel is given so many bytes before others get their turn, or what is little more: it takes a megabyte at once.
@@ -55,7 +57,7 @@ impl Driver {
     /// Writes what the turn produced; keeps what the socket does not take.
     pub(super) fn flush_turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
         self.flush_unsent(cx, turn)?;
-        if turn.out.is_empty() {
+        if turn.out.is_empty() || self.puts_off(cx, turn) {
             return Ok(());
         }
         turn.batch.counts.packets_sent += turn.out.packets;
@@ -75,6 +77,34 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// On a busy thread a few answers wait until others have read what has come for them. True when they do.
+    fn puts_off(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
+        let Stage::Attached(attached) = &mut self.stage else { return false };
+        let is_little = turn.out.qos0_messages == 0 && turn.out.len() <= PUT_OFF_BYTES_MAX && self.unsent.is_none();
+        let waits = is_little && !self.has_waited && gather::pays(self.served);
+        self.served = gather::now();
+        self.has_waited = waits;
+        if waits {
+            attached.put_off = Some(Box::new(turn.out.take_exact()));
+            cx.waker().wake_by_ref();
+        }
+        waits
+    }
+
+    pub(super) fn has_put_off(&self) -> bool {
+        matches!(&self.stage, Stage::Attached(attached) if attached.put_off.is_some())
+    }
+
+    /// At the beginning of a poll: others have had their turn.
+    pub(super) fn take_put_off(&mut self, turn: &mut Turn) {
+        if let Stage::Attached(attached) = &mut self.stage
+            && let Some(mut out) = attached.put_off.take()
+        {
+            turn.out.append(&mut out);
+            turn.is_overdue = true;
+        }
     }
 
     fn flush_unsent(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {

@@ -135,10 +135,16 @@ impl Peers {
     }
 
     async fn send(&mut self, packet: &Packet<'_>) {
+        self.put(packet).await;
+        self.turn().await;
+    }
+
+    /// Into the socket; the driver may read it when it is polled.
+    async fn put(&mut self, packet: &Packet<'_>) {
         let mut bytes = Vec::new();
         packet.encode(ProtocolVersion::V5, &mut bytes);
         self.client.write_all(&bytes).await.expect("the broker reads");
-        self.turn().await;
+        tokio::task::yield_now().await;
     }
 
     async fn connect(&mut self, client_id: &str, properties: ConnectProperties<'_>) {

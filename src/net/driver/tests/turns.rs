@@ -43,6 +43,44 @@ async fn a_receiver_of_few_messages_lets_others_go_first_on_a_busy_thread() {
     assert_eq!(receiver.packets().await.len(), 1, "to one that had none for long nobody else is about to send");
 }
 
+/// What comes meanwhile is acknowledged along, in order; and nobody who leaves is owed an answer.
+#[tokio::test]
+async fn a_few_acknowledgements_let_others_go_first_on_a_busy_thread() {
+    let acks = |packets: Vec<(PacketType, Option<u16>)>| packets.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+    let bench = Bench::new();
+    let mut client = connected(&bench).await;
+    let puts_off = async |client: &mut Peers, packet: &Packet<'_>| {
+        client.put(packet).await;
+        gather::thread_parks();
+        (0..100).for_each(|_| gather::note_poll());
+        assert!(!client.poll());
+        assert_eq!(client.packets().await, [], "others come first");
+    };
+    puts_off(&mut client, &message(1, "nobody")).await;
+    client.put(&Packet::PingReq).await;
+    client.poll();
+    assert_eq!(acks(client.packets().await), [PacketType::PubAck, PacketType::PingResp], "not twice");
+
+    puts_off(&mut client, &message(2, "nobody")).await;
+    client.put(&Packet::Disconnect(Default::default())).await;
+    assert!(client.poll(), "a plain socket is closed at once");
+    assert_eq!(acks(client.packets().await), [PacketType::PubAck]);
+
+    let mut client = connected(&bench).await;
+    puts_off(&mut client, &message(3, "nobody")).await;
+    client.client.shutdown().await.expect("the client's side is closed");
+    assert!(client.turn().await, "nobody is there");
+    assert_eq!(acks(client.packets().await), [PacketType::PubAck], "it may still read");
+
+    let mut client = connected(&bench).await;
+    (0..1000).for_each(|_| gather::note_poll());
+    client.put(&message(4, "nobody")).await;
+    client.poll();
+    assert_eq!(acks(client.packets().await), [PacketType::PubAck], "to one that had none for long it goes at once");
+    let counts = bench.counts();
+    assert_eq!((counts.received_qos1, counts.packets_sent), (4, 3 + 5));
+}
+
 #[tokio::test]
 async fn what_a_client_sends_itself_leaves_with_the_acknowledgement() {
     let bench = Bench::new();
