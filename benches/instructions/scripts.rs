@@ -230,7 +230,7 @@ impl Client {
         let Ok(Decoded::Packet { packet, .. }) = self.connection.decoder().decode(black_box(bytes)) else {
             panic!("no packet: {bytes:?}")
         };
-        self.connection.handle_packet(BrokerTime::from_millis(1), packet, None, &mut self.out).expect("in order")
+        self.connection.handle_packet(BrokerTime::from_millis(1), &packet, None, &mut self.out).expect("in order")
     }
 
     fn take(&mut self, bytes: &[u8], broker: &mut Broker) {

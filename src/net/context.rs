@@ -133,7 +133,7 @@ impl Clients {
 }
 
 /// By its topic, whoever publishes: [`Message::is_brokers_own`] looks at the publisher.
-fn is_sys_topic(topic: &[u8]) -> bool {
+pub(super) fn is_sys_topic(topic: &[u8]) -> bool {
     topic.strip_prefix(b"$SYS").is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
@@ -174,19 +174,20 @@ impl Shared {
     }
 
     /// Routes a message and stores what of it outlives the process. `received`: the session whose QoS 2 packet id it came
-    /// under. The tickets are what an acknowledgement has to wait for.
+    /// under. The tickets are what an acknowledgement has to wait for; those of this message come last.
     pub(super) fn publish(
         &self,
         message: &Message,
         received: Option<(OwnerId, u16)>,
         batch: &mut Batch,
-    ) -> (Outcome, Tickets) {
-        let mut keep = self.keeper.publish(message, received);
+        tickets: &mut Tickets,
+    ) -> Outcome {
+        let mut keep = self.keeper.publish(message, received, tickets);
         let outcome = self.router.publish_kept(message, &mut keep, batch);
         if let Outcome::Refused(_) = outcome {
             keep.forget_received();
         }
-        (outcome, keep.tickets)
+        outcome
     }
 
     /// Stores what a batch has brought to its end, wakes and counts what it has gathered.

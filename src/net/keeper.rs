@@ -170,9 +170,14 @@ impl Keeper {
     }
 
     /// For one publish: what the router asks to have stored before it hands out copies.
-    pub(super) fn publish(&self, message: &Message, received: Option<(OwnerId, u16)>) -> Publish<'_> {
+    pub(super) fn publish<'a>(
+        &'a self,
+        message: &Message,
+        received: Option<(OwnerId, u16)>,
+        tickets: &'a mut Tickets,
+    ) -> Publish<'a> {
         let durability = self.store.as_ref().map_or(Durability::Memory, |_| self.durabilities.of(message));
-        Publish { keeper: self, durability, received, received_with: None, tickets: Tickets::new() }
+        Publish { keeper: self, durability, received, received_with: None, tickets }
     }
 
     /// Appends what has come to its end, and retained messages that went.
@@ -258,7 +263,7 @@ pub(super) struct Publish<'a> {
     /// The packet id that was stored with the message.
     received_with: Option<(OwnerId, u16)>,
     /// When what was stored is safe.
-    pub(super) tickets: Tickets,
+    tickets: &'a mut Tickets,
 }
 
 impl Publish<'_> {

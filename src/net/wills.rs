@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::context::{Access, Parked, Shared};
 use crate::auth::Identity;
 use crate::message::{OwnerId, PublisherId};
+use crate::net::keeper::Tickets;
 use crate::protocol::Will;
 use crate::router::{Batch, Outcome, Refused};
 
@@ -72,7 +73,7 @@ impl Shared {
             tracing::warn!(client_id, topic, "will not authorised");
             return Ok(());
         }
-        match self.publish(&message, None, batch).0 {
+        match self.publish(&message, None, batch, &mut Tickets::new()) {
             Outcome::Routed { .. } => {}
             Outcome::Refused(Refused::Busy) => return Err(due),
             Outcome::Refused(why) => tracing::warn!(client_id, topic, ?why, "will refused"),

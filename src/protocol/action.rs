@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::message::{Delivery, GroupId, Message, RowId};
+use crate::message::{GroupId, Message, RowId};
 use crate::packet::{PacketId, QoS, ReasonCode, SubscribeOptions};
 
 /// The effect of one packet from the client. What goes out on the wire is in the `Output` already.
@@ -28,8 +28,8 @@ pub enum Action {
     Unsubscribe(UnsubscribeRequest),
     /// A delivery came to its end: PUBACK or PUBCOMP.
     Completed(QoS, Kept),
-    /// The client refused a delivery with an error code; `None` when it had taken the message already.
-    RefusedByReceiver(Option<Delivery>, Kept),
+    /// The client refused a delivery with an error code.
+    RefusedByReceiver(Kept),
     /// PUBREC: the message is the client's. The PUBREL in the output promises to remember that.
     HandedOver(RowId),
     /// PUBREL: the packet id is free. The PUBCOMP in the output promises to remember that.

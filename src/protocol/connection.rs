@@ -165,13 +165,13 @@ impl Connection {
     pub fn handle_packet(
         &mut self,
         now: BrokerTime,
-        packet: Packet<'_>,
+        packet: &Packet<'_>,
         buffer: Option<&Bytes>,
         out: &mut Output,
     ) -> Result<Action, Violation> {
         match self.state {
             State::AwaitConnect => match packet {
-                Packet::Connect(connect) => self.handle_connect(now, &connect),
+                Packet::Connect(connect) => self.handle_connect(now, connect),
                 _ => Err(Violation::protocol("the first packet is not CONNECT")), // [MQTT-3.1.0-1]
             },
             State::Authenticating(_) => self.handle_while_authenticating(packet),
@@ -196,12 +196,12 @@ impl Connection {
     }
 
     /// Only AUTH and DISCONNECT may come before CONNACK, and AUTH only with a method ([MQTT-3.1.2-30], [MQTT-4.12.0-7]).
-    fn handle_while_authenticating(&mut self, packet: Packet<'_>) -> Result<Action, Violation> {
+    fn handle_while_authenticating(&mut self, packet: &Packet<'_>) -> Result<Action, Violation> {
         match packet {
             Packet::Auth(auth) => {
                 let method = self.request().and_then(|request| request.authentication_method.as_deref());
-                check_auth(&auth, method, ReasonCode::ContinueAuthentication)?; // [MQTT-4.12.0-3]
-                Ok(auth_data(&auth, false))
+                check_auth(auth, method, ReasonCode::ContinueAuthentication)?; // [MQTT-4.12.0-3]
+                Ok(auth_data(auth, false))
             }
             Packet::Disconnect(disconnect) => Ok(Action::Disconnect { reason_code: disconnect.reason_code }),
             _ => Err(Violation::protocol("only AUTH or DISCONNECT may come before CONNACK")),
@@ -212,33 +212,33 @@ impl Connection {
     fn handle_connected(
         &mut self,
         now: BrokerTime,
-        packet: Packet<'_>,
+        packet: &Packet<'_>,
         buffer: Option<&Bytes>,
         out: &mut Output,
     ) -> Result<Action, Violation> {
         match packet {
-            Packet::Publish(publish) => self.handle_publish(now, &publish, buffer, out),
-            Packet::PubAck(ack) => self.handle_puback(&ack),
-            Packet::PubRec(ack) => self.handle_pubrec(&ack, out),
-            Packet::PubRel(ack) => self.handle_pubrel(&ack, out),
-            Packet::PubComp(ack) => self.handle_pubcomp(&ack),
-            Packet::Subscribe(subscribe) => self.handle_subscribe(&subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
+            Packet::Publish(publish) => self.handle_publish(now, publish, buffer, out),
+            Packet::PubAck(ack) => self.handle_puback(ack),
+            Packet::PubRec(ack) => self.handle_pubrec(ack, out),
+            Packet::PubRel(ack) => self.handle_pubrel(ack, out),
+            Packet::PubComp(ack) => self.handle_pubcomp(ack),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
             Packet::PingReq => {
                 out.packet(&Packet::PingResp, self.version); // [MQTT-3.12.4-1]
                 Ok(Action::None)
             }
-            Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+            Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect),
             Packet::Auth(auth) => {
-                check_auth(&auth, self.authentication_method.as_deref(), ReasonCode::ReAuthenticate).or_else(
+                check_auth(auth, self.authentication_method.as_deref(), ReasonCode::ReAuthenticate).or_else(
                     |violation| match auth.reason_code {
                         ReasonCode::ContinueAuthentication => {
-                            check_auth(&auth, self.authentication_method.as_deref(), ReasonCode::ContinueAuthentication)
+                            check_auth(auth, self.authentication_method.as_deref(), ReasonCode::ContinueAuthentication)
                         }
                         _ => Err(violation),
                     },
                 )?;
-                Ok(auth_data(&auth, auth.reason_code == ReasonCode::ReAuthenticate))
+                Ok(auth_data(auth, auth.reason_code == ReasonCode::ReAuthenticate))
             }
             Packet::Connect(_) => Err(Violation::protocol("a second CONNECT")), // [MQTT-3.1.0-2]
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
@@ -284,7 +284,7 @@ impl Connection {
     fn handle_pubcomp(&mut self, ack: &Ack<'_>) -> Result<Action, Violation> {
         let Some(outbound) = self.outbound() else { return Ok(Action::None) };
         match outbound.on_pubcomp(ack.packet_id) {
-            Acked::Completed(kept, _) => Ok(Action::Completed(QoS::ExactlyOnce, kept)),
+            Acked::Completed(kept) => Ok(Action::Completed(QoS::ExactlyOnce, kept)),
             Acked::Unknown => Ok(Action::None),
             Acked::Mismatch | Acked::Release(_) => {
                 Err(Violation::protocol("PUBCOMP for a message that is not released"))
@@ -522,8 +522,8 @@ impl Connection {
 
 fn completed(acked: Acked, qos: QoS, ack: &Ack<'_>) -> Result<Action, Violation> {
     match acked {
-        Acked::Completed(kept, delivery) if ack.reason_code.is_error() => Ok(Action::RefusedByReceiver(delivery, kept)),
-        Acked::Completed(kept, _) => Ok(Action::Completed(qos, kept)),
+        Acked::Completed(kept) if ack.reason_code.is_error() => Ok(Action::RefusedByReceiver(kept)),
+        Acked::Completed(kept) => Ok(Action::Completed(qos, kept)),
         Acked::Unknown | Acked::Release(_) => Ok(Action::None),
         Acked::Mismatch => Err(Violation::protocol("the acknowledgement does not belong to the QoS of the message")),
     }

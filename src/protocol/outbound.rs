@@ -63,7 +63,7 @@ enum Slot {
 #[derive(Debug)]
 pub(super) enum Acked {
     /// The delivery is complete (PUBACK, PUBCOMP) or was refused by the client (an error code).
-    Completed(Kept, Option<Delivery>),
+    Completed(Kept),
     /// PUBREC: send PUBREL.
     Release(RowId),
     /// Nothing is in flight under this id.
@@ -213,7 +213,9 @@ impl Outbound {
     pub(super) fn give_up(&mut self, id: PacketId) -> Option<Kept> {
         let index = self.index(id)?;
         let kept = self.kept(index);
-        self.finish(index).map(|_| kept)
+        let is_publish = matches!(self.slots[index], Slot::Sent(_));
+        self.finish(index);
+        is_publish.then_some(kept)
     }
 
     /// The session ends. QoS 1 copies may go to others; a QoS 2 delivery that has started may not.
@@ -267,7 +269,8 @@ impl Outbound {
 
     fn complete(&mut self, index: usize) -> Acked {
         let kept = self.kept(index);
-        Acked::Completed(kept, self.finish(index))
+        self.finish(index);
+        Acked::Completed(kept)
     }
 
     fn kept(&self, index: usize) -> Kept {
@@ -280,9 +283,9 @@ impl Outbound {
         }
     }
 
-    fn finish(&mut self, index: usize) -> Option<Delivery> {
+    fn finish(&mut self, index: usize) {
         self.outstanding -= u16::from(self.is_counted(index));
-        let slot = std::mem::replace(&mut self.slots[index], Slot::Done);
+        self.slots[index] = Slot::Done;
         self.open -= 1;
         while matches!(self.slots.front(), Some(Slot::Done)) {
             self.slots.pop_front();
@@ -290,10 +293,6 @@ impl Outbound {
         }
         if self.slots.is_empty() && self.slots.capacity() > SLOTS_KEPT {
             self.slots = VecDeque::new();
-        }
-        match slot {
-            Slot::Sent(delivery) => Some(delivery),
-            Slot::Released(_) | Slot::Done => None,
         }
     }
 }
@@ -342,10 +341,11 @@ mod tests {
     #[test]
     fn acknowledgements_in_any_order_complete_the_right_delivery() {
         let mut outbound = connected(10);
-        let ids: Vec<_> = (0..4).map(|n| outbound.begin(delivery(QoS::AtLeastOnce, n))).collect();
+        let stored = |n| Delivery { row: RowId(n), ..delivery(QoS::AtLeastOnce, n) };
+        let ids: Vec<_> = (0..4).map(|n| outbound.begin(stored(n))).collect();
         for n in [2usize, 0, 3, 1] {
-            let Acked::Completed(_, Some(done)) = outbound.on_puback(ids[n]) else { panic!("{n}") };
-            assert_eq!(number(&done), n as u64);
+            let Acked::Completed(kept) = outbound.on_puback(ids[n]) else { panic!("{n}") };
+            assert_eq!(kept.row, RowId(n as u64));
         }
         assert_eq!((outbound.open(), outbound.window_free(), outbound.slots.len()), (0, 10, 0));
         assert!(matches!(outbound.on_puback(ids[0]), Acked::Unknown));
@@ -358,7 +358,7 @@ mod tests {
         for n in 0..200_000u64 {
             let id = outbound.begin(delivery(QoS::AtLeastOnce, n));
             assert_eq!(u64::from(id.get()), 1 + n % 65_535);
-            assert!(matches!(outbound.on_puback(id), Acked::Completed(_, Some(_))));
+            assert!(matches!(outbound.on_puback(id), Acked::Completed(_)));
         }
     }
 
@@ -385,7 +385,7 @@ mod tests {
         assert!(matches!(outbound.on_pubrec(id, false), Acked::Release(_)));
         assert!(matches!(outbound.on_pubrec(id, false), Acked::Release(_)));
         assert_eq!(outbound.window_free(), 9);
-        assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(_, None)));
+        assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(_)));
         assert!(matches!(outbound.on_pubrec(id, false), Acked::Unknown));
     }
 
@@ -394,7 +394,7 @@ mod tests {
     fn a_refused_delivery_is_over() {
         let mut outbound = connected(10);
         let id = outbound.begin(delivery(QoS::ExactlyOnce, 0));
-        assert!(matches!(outbound.on_pubrec(id, true), Acked::Completed(_, Some(_))));
+        assert!(matches!(outbound.on_pubrec(id, true), Acked::Completed(_)));
         outbound.connect(10);
         assert!(resent(&mut outbound).is_empty());
     }
@@ -423,7 +423,7 @@ mod tests {
         outbound.on_pubrec(ids[4], false);
         outbound.connect(3);
         assert_eq!(resent(&mut outbound), ["R3", "R5", "P1:0"]);
-        assert!(matches!(outbound.on_pubcomp(ids[2]), Acked::Completed(_, None)));
+        assert!(matches!(outbound.on_pubcomp(ids[2]), Acked::Completed(_)));
         assert_eq!(resent(&mut outbound), ["P2:1"]);
         for id in [ids[0], ids[1]] {
             assert!(matches!(outbound.on_pubrec(id, false), Acked::Release(_)));
@@ -432,7 +432,7 @@ mod tests {
             let sent = resent(&mut outbound);
             assert_eq!(sent, if id == ids[1] { vec!["P4:3"] } else { vec![] }, "{id}");
             outbound.on_pubrec(id, false);
-            assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(_, None)));
+            assert!(matches!(outbound.on_pubcomp(id), Acked::Completed(_)));
         }
         assert_eq!((outbound.open(), outbound.outstanding), (0, 0));
     }
@@ -444,7 +444,7 @@ mod tests {
         outbound.connect(1);
         assert_eq!(resent(&mut outbound), ["P1:0"]);
         assert!(matches!(outbound.on_pubrec(ids[1], false), Acked::Release(_)));
-        assert!(matches!(outbound.on_pubrec(ids[2], true), Acked::Completed(_, Some(_))));
+        assert!(matches!(outbound.on_pubrec(ids[2], true), Acked::Completed(_)));
         assert_eq!((outbound.open(), outbound.outstanding), (2, 2));
         outbound.on_pubcomp(ids[1]);
         outbound.on_pubrec(ids[0], false);
@@ -494,7 +494,7 @@ mod tests {
         outbound.connect(10);
         assert_eq!(resent(&mut outbound), ["R1", "P65534:0", "P3:2"]);
         assert_eq!((outbound.open(), outbound.next_packet_id()), (3, id(4)));
-        let Acked::Completed(kept, None) = outbound.on_pubcomp(id(1)) else { panic!("not released") };
+        let Acked::Completed(kept) = outbound.on_pubcomp(id(1)) else { panic!("not released") };
         assert_eq!(kept.row, RowId(7));
         assert!(matches!(outbound.on_pubrec(id(3), false), Acked::Release(RowId(9))));
     }

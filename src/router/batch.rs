@@ -22,7 +22,8 @@ pub struct Batch {
     /// Stored retained messages that are no more, with the row up to which that holds.
     pub unretained: Vec<(Box<str>, RowId)>,
     wakers: Vec<Waker>,
-    pub(super) matches: MatchCache,
+    /// Elsewhere while it is looked into.
+    pub(super) matches: Option<Box<MatchCache>>,
     pub(super) run: Run,
 }
 

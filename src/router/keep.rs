@@ -70,7 +70,7 @@ pub(super) fn store(matches: &Matches, message: &Message, keep: &mut impl Keep) 
     }
     let retained = message.retain() && !message.payload().is_empty();
     let is_acked = message.qos() != QoS::AtMostOnce;
-    let may_be_stored = is_acked && (matches.any_stored || !matches.groups.is_empty());
+    let may_be_stored = is_acked && (matches.any_stored || matches.groups.iter().any(|group| group.is_stored()));
     if !may_be_stored && !retained {
         return keep.pass().map(|()| Rows::default());
     }

@@ -237,21 +237,11 @@ impl Router {
     }
 
     fn route(&self, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> (Outcome, RowId) {
-        let matches = self.subscriptions.matches(message, &mut batch.matches); // [MQTT-3.3.2-3]
-        let reserves = matches.may_refuse && may_be_refused(message);
-        if reserves && !reserve_all(&matches, message, batch) {
-            return (refuse_all(&matches, Refused::QueueFull, batch), RowId::NONE);
-        }
-        let rows = match keep::store(&matches, message, keep) {
-            Ok(rows) => rows,
-            Err(refused) => {
-                if reserves {
-                    matches.each_reserved(message, |mailbox, delivery| mailbox.unreserve(delivery));
-                }
-                return (refuse_all(&matches, refused, batch), RowId::NONE);
-            }
-        };
-        (push_all(&matches, message, reserves, &rows, batch), rows.first)
+        let mut cache = batch.matches.take().unwrap_or_default();
+        let matches = self.subscriptions.matches(message, &mut cache); // [MQTT-3.3.2-3]
+        let routed = route_to(matches, message, keep, batch);
+        batch.matches = Some(cache);
+        routed
     }
 
     /// Subscribes a session; `filter` may begin with `$share/`.
@@ -384,6 +374,24 @@ impl Router {
     pub fn group_queued(&self) -> (u64, u64) {
         self.groups.queued()
     }
+}
+
+/// The row is that of the first copy, which stands for the message itself.
+fn route_to(matches: &Matches, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> (Outcome, RowId) {
+    let reserves = matches.may_refuse && may_be_refused(message);
+    if reserves && !reserve_all(matches, message, batch) {
+        return (refuse_all(matches, Refused::QueueFull, batch), RowId::NONE);
+    }
+    let rows = match keep::store(matches, message, keep) {
+        Ok(rows) => rows,
+        Err(refused) => {
+            if reserves {
+                matches.each_reserved(message, |mailbox, delivery| mailbox.unreserve(delivery));
+            }
+            return (refuse_all(matches, refused, batch), RowId::NONE);
+        }
+    };
+    (push_all(matches, message, reserves, &rows, batch), rows.first)
 }
 
 fn refuse(why: Refused, batch: &mut Batch) -> Outcome {

@@ -19,6 +19,8 @@ const COPIES_MAX: u64 = 4096;
 pub(super) struct Run {
     /// There while there are messages.
     matches: Option<Arc<Matches>>,
+    /// Of the subscriptions, when they were found.
+    generation: u64,
     messages: Vec<Message>,
     /// Of all of them, as [`Message::size`] counts.
     bytes: u64,
@@ -34,6 +36,12 @@ impl Run {
         self.messages.len() >= MESSAGES_MAX || self.copies() >= COPIES_MAX
     }
 
+    /// Whether the message is for the same receivers, as far as a glance tells.
+    fn goes_on_with(&self, message: &Message, generation: u64) -> bool {
+        let is_alike = |last: &Message| last.topic_bytes() == message.topic_bytes();
+        self.generation == generation && self.messages.last().is_some_and(is_alike)
+    }
+
     fn is_for(&self, matches: &Arc<Matches>) -> bool {
         self.matches.as_ref().is_none_or(|own| Arc::ptr_eq(own, matches))
     }
@@ -47,21 +55,33 @@ impl Router {
         if message.qos() != QoS::AtMostOnce || message.retain() {
             return false;
         }
-        let matches = self.subscriptions.matches(message, &mut batch.matches); // [MQTT-3.3.2-3]
-        if !matches.groups.is_empty() {
+        let generation = self.subscriptions.generation();
+        if !batch.run.goes_on_with(message, generation) && !self.begin_run(message, generation, batch) {
             return false;
         }
-        if !batch.run.is_for(&matches) {
-            self.hand_out(batch);
-        }
         let run = &mut batch.run;
-        run.matches.get_or_insert(matches);
         run.bytes += message.size() as u64;
         run.messages.push(message.clone());
         if run.is_full() {
             self.hand_out(batch);
         }
         true
+    }
+
+    /// Makes ready for a message, which may be for others than those before it. False when a group gets it.
+    fn begin_run(&self, message: &Message, generation: u64, batch: &mut Batch) -> bool {
+        let mut cache = batch.matches.take().unwrap_or_default();
+        let matches = self.subscriptions.matches(message, &mut cache); // [MQTT-3.3.2-3]
+        let is_plain = matches.groups.is_empty();
+        if is_plain {
+            if !batch.run.is_for(matches) {
+                self.hand_out(batch);
+            }
+            batch.run.matches.get_or_insert_with(|| Arc::clone(matches));
+            batch.run.generation = generation;
+        }
+        batch.matches = Some(cache);
+        is_plain
     }
 
     /// Gives what has been gathered to everybody it is for.

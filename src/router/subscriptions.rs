@@ -56,7 +56,9 @@ pub(super) struct OwnMatch {
 #[derive(Default)]
 pub(super) struct MatchCache {
     generation: u64,
-    by_topic: HashMap<Box<[u8]>, Arc<Matches>, foldhash::fast::RandomState>,
+    /// Where in `all` they are.
+    by_topic: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
+    all: Vec<Arc<Matches>>,
     /// What the cache holds, roughly.
     bytes: usize,
 }
@@ -78,16 +80,20 @@ impl MatchCache {
 
     fn clear(&mut self) {
         self.by_topic.clear();
+        self.all.clear();
         self.bytes = 0;
     }
 
-    fn keep(&mut self, topic: &str, matches: &Arc<Matches>) {
+    fn keep(&mut self, topic: &str, matches: Matches) -> u32 {
         let bytes = CACHED_TOPIC_BYTES + topic.len() + std::mem::size_of_val(&*matches.sessions);
         if self.bytes + bytes > CACHE_BYTES_MAX {
             self.clear();
         }
         self.bytes += bytes;
-        self.by_topic.insert(topic.as_bytes().into(), Arc::clone(matches));
+        let index = self.all.len() as u32;
+        self.by_topic.insert(topic.as_bytes().into(), index);
+        self.all.push(Arc::new(matches));
+        index
     }
 }
 
@@ -126,18 +132,22 @@ impl Subscriptions {
         self.generation.store(GENERATIONS.fetch_add(1, SeqCst), SeqCst);
     }
 
-    pub(super) fn matches(&self, message: &Message, cache: &mut MatchCache) -> Arc<Matches> {
-        let generation = self.generation.load(SeqCst);
+    /// What [`Subscriptions::matches`] finds is the same for a topic until this changes.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+
+    pub(super) fn matches<'c>(&self, message: &Message, cache: &'c mut MatchCache) -> &'c Arc<Matches> {
+        let generation = self.generation();
         if cache.generation != generation {
             cache.clear();
             cache.generation = generation;
         }
-        if let Some(matches) = cache.by_topic.get(message.topic_bytes()) {
-            return Arc::clone(matches);
-        }
-        let matches = Arc::new(self.collect(message.topic()));
-        cache.keep(message.topic(), &matches);
-        matches
+        let index = match cache.by_topic.get(message.topic_bytes()) {
+            Some(index) => *index,
+            None => cache.keep(message.topic(), self.collect(message.topic())),
+        };
+        &cache.all[index as usize]
     }
 
     fn collect(&self, topic: &str) -> Matches {

@@ -28,7 +28,9 @@ pub(super) struct Attached {
     pub(super) identity: Identity,
     /// Some subscription is allowed only in part: deliveries are checked.
     pub(super) filtered: bool,
-    /// The version of the access that `filtered` was judged by; zero is none's.
+    /// Nobody is ever refused anything.
+    pub(super) is_unrestricted: bool,
+    /// The version of the access that these were judged by; zero is none's.
     pub(super) judged_by: u64,
     generation: Generation,
     /// An operator wants the session gone with the connection.
@@ -262,6 +264,7 @@ impl Driver {
             received,
             identity,
             filtered: false,
+            is_unrestricted: false,
             judged_by: 0,
             generation,
             delete: false,

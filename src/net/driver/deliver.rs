@@ -183,7 +183,7 @@ impl Driver {
         }
     }
 
-    /// Whether deliveries have to be checked: anew when the rules have changed, or the session was another user's.
+    /// What has to be checked of messages: anew when the rules have changed, or the session was another user's.
     fn judge_subscriptions(&mut self) {
         let Stage::Attached(attached) = &mut self.stage else { return };
         let access = self.place.listener.access.load();
@@ -197,7 +197,8 @@ impl Driver {
             })
         };
         let mut filters = self.connection.session().into_iter().flat_map(|session| session.subscriptions.filters());
-        attached.filtered = !access.authorizer.allows_everything() && !filters.all(is_whole);
+        attached.is_unrestricted = access.authorizer.allows_everything();
+        attached.filtered = !attached.is_unrestricted && !filters.all(is_whole);
     }
 
     /// Subscriptions that are allowed in part are checked here, message by message.

@@ -63,7 +63,7 @@ fn the_broker_says_why_it_closes_in_a_code_that_disconnect_may_carry_and_nothing
         assert!(!script.connection.takes_packets());
         let mut late = Output::default();
         assert!(matches!(
-            script.connection.handle_packet(script.now, Packet::PingReq, None, &mut late),
+            script.connection.handle_packet(script.now, &Packet::PingReq, None, &mut late),
             Ok(Action::None)
         ));
         assert!(late.is_empty());
@@ -118,7 +118,7 @@ fn packets_that_only_a_server_sends_close_with_0x82() {
         let mut script = Script::connected(V5);
         let mut out = Output::default();
         let server = Packet::PingResp;
-        let refused = script.connection.handle_packet(script.now, server, None, &mut out).unwrap_err();
+        let refused = script.connection.handle_packet(script.now, &server, None, &mut out).unwrap_err();
         assert_eq!(refused.reason_code, ReasonCode::ProtocolError);
     }
 }

@@ -37,7 +37,7 @@ fn whatever_comes_before_connect_closes_in_silence() {
     assert_eq!(
         script
             .connection
-            .handle_packet(script.now, Packet::PingReq, None, &mut Output::default())
+            .handle_packet(script.now, &Packet::PingReq, None, &mut Output::default())
             .unwrap_err()
             .reason_code,
         ReasonCode::ProtocolError

@@ -144,10 +144,7 @@ pub fn action(action: &Action) -> String {
         Action::Unsubscribe(request) => unsubscribe(request),
         Action::Completed(qos, _) => format!("completed q{}", *qos as u8),
         Action::HandedOver(_) | Action::Released(_) | Action::Duplicate(_) => String::new(),
-        Action::RefusedByReceiver(delivery, _) => line(&[
-            "refused".into(),
-            delivery.as_ref().map_or(String::new(), |delivery| delivery.message.topic().into()),
-        ]),
+        Action::RefusedByReceiver(_) => "refused".into(),
         Action::Disconnect { reason_code } => format!("end {}", code(*reason_code)),
     }
 }

@@ -97,8 +97,8 @@ fn a_delivery_that_the_client_refuses_is_over() {
     let mut script = Script::connected(V5);
     script.check_deliver(delivery(AtLeastOnce, "a", ""), &["PUBLISH q1 #1 a ''"]);
     script.check_deliver(delivery(ExactlyOnce, "b", ""), &["PUBLISH q2 #2 b ''"]);
-    script.check(ack(PacketType::PubAck, 1, ReasonCode::ImplementationSpecificError), &["refused a"]);
-    script.check(ack(PacketType::PubRec, 2, ReasonCode::NotAuthorized), &["refused b"]);
+    script.check(ack(PacketType::PubAck, 1, ReasonCode::ImplementationSpecificError), &["refused"]);
+    script.check(ack(PacketType::PubRec, 2, ReasonCode::NotAuthorized), &["refused"]);
     assert_eq!(script.connection.inflight(), 0);
     let mut again = script.reconnected(settings(), Connect { clean_start: false, ..connect(V5) });
     assert!(again.check_resend(&[]).is_empty());

@@ -105,7 +105,7 @@ impl Script {
             }
         };
         assert_eq!(len, bytes.len());
-        let result = self.connection.handle_packet(self.now, packet, None, &mut self.out);
+        let result = self.connection.handle_packet(self.now, &packet, None, &mut self.out);
         let result = result.and_then(|action| {
             lines.push(notation::action(&action));
             self.answer(action)

@@ -25,7 +25,7 @@ use crate::net::clock::Clock;
 use crate::net::context::{Access, Clients, ListenerContext, Shared};
 use crate::net::facts::Peer;
 use crate::net::handshake::Layers;
-use crate::net::keeper::{Durabilities, Keeper};
+use crate::net::keeper::{Durabilities, Keeper, Tickets};
 use crate::net::stream::{Metered, Secured, Socket};
 use crate::net::websocket::WebSocket;
 use crate::packet::{
@@ -102,7 +102,7 @@ impl Bench {
             publisher: PublisherId(1),
         });
         let mut batch = Batch::at(self.shared.clock.now());
-        self.shared.publish(&message, None, &mut batch);
+        self.shared.publish(&message, None, &mut batch, &mut Tickets::new());
         self.shared.flush(&mut batch);
     }
 }
