@@ -235,7 +235,7 @@ impl Client {
 
     fn take(&mut self, bytes: &[u8], broker: &mut Broker) {
         if let Action::Publish { message, reply } = self.handle(bytes) {
-            if !broker.router.gather(&message, &mut broker.batch) {
+            if let Err(message) = broker.router.gather(message, &mut broker.batch) {
                 let outcome = broker.router.publish(&message, &mut broker.batch);
                 assert!(matches!(outcome, Outcome::Routed { .. }));
             }

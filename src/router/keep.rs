@@ -76,7 +76,7 @@ pub(super) fn store(matches: &Matches, message: &Message, keep: &mut impl Keep) 
     }
     let own = if is_acked { matches.stored_copies(message) } else { Vec::new() };
     let is_stored = |group: &Group| is_acked && group.is_stored();
-    // Looked at once: a group may become one that is stored at any time.
+    // Looked at once for what follows: a group may become one that is stored at any time.
     let stored: Vec<bool> = matches.groups.iter().map(|group| is_stored(group)).collect();
     let groups = matches.groups.iter().zip(&stored).filter(|(_, is_stored)| **is_stored);
     let mut copies: Vec<_> = groups.map(|(group, _)| vec![group_copy(group, message)]).collect();

@@ -483,7 +483,7 @@ impl Match {
         if self.no_local && message.publisher() == self.mailbox.publisher() {
             return self.own.as_ref().map(|own| own.delivery(message));
         }
-        Some(delivery(message, self.qos, self.retain_as_published, &self.ids))
+        Some(delivery(message.clone(), self.qos, self.retain_as_published, &self.ids))
     }
 
     fn push(&self, message: &Message, reserved: bool, row: RowId, batch: &mut Batch) -> Pushed {
@@ -508,17 +508,17 @@ impl Match {
 
 impl OwnMatch {
     fn delivery(&self, message: &Message) -> Delivery {
-        delivery(message, self.qos, self.retain_as_published, &self.ids)
+        delivery(message.clone(), self.qos, self.retain_as_published, &self.ids)
     }
 }
 
-fn delivery(message: &Message, qos: QoS, retain_as_published: bool, ids: &crate::message::SubscriptionIds) -> Delivery {
+fn delivery(message: Message, qos: QoS, retain_as_published: bool, ids: &crate::message::SubscriptionIds) -> Delivery {
     Delivery {
-        message: message.clone(),
         qos: qos.min(message.qos()),                     // [MQTT-3.8.4-8]
         retain: retain_as_published && message.retain(), // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         subscription_ids: ids.clone(),
         group: None,
         row: RowId::NONE,
+        message,
     }
 }

@@ -49,23 +49,23 @@ impl Run {
 
 impl Router {
     /// Takes a message whose publisher gets no answer and that need not be kept, to be handed out with those that follow.
-    /// False when it is none of these: [`Router::publish_kept`] takes it. [`Router::hand_out`] has to come before anything
-    /// else is done for this client.
-    pub fn gather(&self, message: &Message, batch: &mut Batch) -> bool {
+    /// Gives back one that is none of these: [`Router::publish_kept`] takes it. [`Router::hand_out`] has to come before
+    /// anything else is done for this client.
+    pub fn gather(&self, message: Message, batch: &mut Batch) -> Result<(), Message> {
         if message.qos() != QoS::AtMostOnce || message.retain() {
-            return false;
+            return Err(message);
         }
         let generation = self.subscriptions.generation();
-        if !batch.run.goes_on_with(message, generation) && !self.begin_run(message, generation, batch) {
-            return false;
+        if !batch.run.goes_on_with(&message, generation) && !self.begin_run(&message, generation, batch) {
+            return Err(message);
         }
         let run = &mut batch.run;
         run.bytes += message.size() as u64;
-        run.messages.push(message.clone());
+        run.messages.push(message);
         if run.is_full() {
             self.hand_out(batch);
         }
-        true
+        Ok(())
     }
 
     /// Makes ready for a message, which may be for others than those before it. False when a group gets it.
@@ -90,11 +90,18 @@ impl Router {
         let mut messages = std::mem::take(&mut batch.run.messages);
         let bytes = std::mem::take(&mut batch.run.bytes);
         let mut is_anybody_there = false;
-        for found in &matches.sessions {
-            is_anybody_there |= found.push_run(&messages, bytes, batch);
+        let count = messages.len() as u64;
+        if let Some((last, others)) = matches.sessions.split_last() {
+            for found in others {
+                let has_own = found.has_own(&messages);
+                is_anybody_there |= found.push_run(messages.iter().cloned(), bytes, has_own, batch);
+            }
+            // Most messages are for one alone, who gets them as they are.
+            let has_own = last.has_own(&messages);
+            is_anybody_there |= last.push_run(messages.drain(..), bytes, has_own, batch);
         }
         if !is_anybody_there {
-            batch.counts.no_subscriber += messages.len() as u64;
+            batch.counts.no_subscriber += count;
         }
         messages.clear();
         batch.run.messages = messages;
@@ -102,12 +109,22 @@ impl Router {
 }
 
 impl Match {
+    /// Whether the session published some of them itself and asked for no local.
+    fn has_own(&self, messages: &[Message]) -> bool {
+        self.no_local && messages.iter().any(|message| message.publisher() == self.mailbox.publisher())
+    }
+
     /// False when the session has ended.
-    fn push_run(&self, messages: &[Message], bytes: u64, batch: &mut Batch) -> bool {
-        let is_own = |message: &Message| message.publisher() == self.mailbox.publisher();
-        if !self.no_local || !messages.iter().any(is_own) {
+    fn push_run(
+        &self,
+        mut messages: impl ExactSizeIterator<Item = Message>,
+        bytes: u64,
+        has_own: bool,
+        batch: &mut Batch,
+    ) -> bool {
+        if !has_own {
             let copy = |message| delivery(message, self.qos, self.retain_as_published, &self.ids);
-            match self.mailbox.push_run(messages.iter().map(copy), bytes, batch) {
+            match self.mailbox.push_run(messages.by_ref().map(copy), bytes, batch) {
                 Pushed::Queued => return true,
                 Pushed::Closed => return false,
                 Pushed::Full | Pushed::Dropped(_) => {}
@@ -115,7 +132,7 @@ impl Match {
         }
         let mut is_there = false;
         for message in messages {
-            is_there |= self.push_alone(message, batch);
+            is_there |= self.push_alone(&message, batch);
         }
         is_there
     }

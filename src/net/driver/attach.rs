@@ -28,7 +28,7 @@ pub(super) struct Attached {
     pub(super) identity: Identity,
     /// Some subscription is allowed only in part: deliveries are checked.
     pub(super) filtered: bool,
-    /// Nobody is ever refused anything.
+    /// Nobody is ever refused anything, as the rules were at the beginning of the turn.
     pub(super) is_unrestricted: bool,
     /// The version of the access that these were judged by; zero is none's.
     pub(super) judged_by: u64,

@@ -45,7 +45,7 @@ impl Driver {
                 groups,
                 pages: attached.page.is_none(),
                 // A write that is made anyway takes them along.
-                gather: !self.has_waited && turn.out.is_empty() && gather::pays(self.served),
+                gather: !self.has_gathered && turn.out.is_empty() && gather::pays(self.served),
             };
             let event = attached.mailbox.poll(cx.waker(), self.under_way(), wishes, &mut turn.deliveries);
             match event {
@@ -53,7 +53,7 @@ impl Driver {
                 Poll::Ready(MailboxEvent::Control(control)) => return Err(self.obey(control)),
                 Poll::Ready(MailboxEvent::Few) => {
                     // To the end of the queue of tasks: those before it may have more.
-                    self.has_waited = true;
+                    self.has_gathered = true;
                     cx.waker().wake_by_ref();
                     return Ok(progress);
                 }
@@ -70,6 +70,9 @@ impl Driver {
                 }
                 Poll::Ready(MailboxEvent::Deliveries) => {
                     progress = Progress::Some;
+                    self.has_gathered = false;
+                    // They have waited here, or need not.
+                    turn.comes_late = true;
                     self.send_deliveries(turn);
                 }
             }

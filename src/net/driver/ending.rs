@@ -43,10 +43,9 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 impl Driver {
     /// Ends the connection: the session is let go now, what is to be said has a little time.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, end: End, turn: &mut Turn) -> Progress {
+        // The client has closed since; it may still read.
         if turn.is_overdue && !end.speaks() {
-            // The client has closed since; it may still read.
             let _ = self.flush_turn(cx, turn);
-            turn.out.clear();
         }
         self.settle_last(&end, turn);
         let mailbox = self.release(&end, turn);

@@ -5,11 +5,12 @@
 //! the end of the queue of tasks once, and finds what the others have sent. Acknowledgements go there too: what has come
 //! from all is read before anybody is written to, and what a client sends meanwhile is acknowledged along. But only who
 //! had something to write a moment ago waits: to one that seldom gets a message nobody else is about to send. A thread
-//! that had nothing to do before does not wait: a single message leaves at once.
+//! that had nothing to do before does not wait: a single message leaves at once. Over TLS and WebSocket, which may have to
+//! say that they end while they are read, acknowledgements do not wait either.
 
 use std::cell::Cell;
 
-/// So many connections polled since the thread last slept, and it is busy: few ready sockets at a time are no crowd.
+/// So many polls since the thread last slept, and it is busy: a few ready sockets at a time are no crowd.
 const BUSY_POLLS: u32 = 24;
 /// So many polls ago at most is a moment: a few hundred publishers have had theirs.
 const MOMENT_POLLS: u32 = 256;
@@ -29,12 +30,12 @@ pub(super) fn note_poll() {
     POLLS.set(POLLS.get().wrapping_add(1));
 }
 
-/// In polls of this thread; another's say nothing, which costs a receiver that moves one write.
+/// In polls of this thread; another's say nothing, which costs a connection that moves one write.
 pub(super) fn now() -> u32 {
     POLLS.get()
 }
 
-/// For a receiver that last had messages then.
+/// For a connection that last had something to write then.
 pub(super) fn pays(served: u32) -> bool {
     let now = POLLS.get();
     now.wrapping_sub(SLEPT.get()) > BUSY_POLLS && now.wrapping_sub(served) <= MOMENT_POLLS

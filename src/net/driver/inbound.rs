@@ -190,7 +190,7 @@ impl Driver {
             _ => &mut turn.out,
         };
         match self.connection.handle_packet(now, packet, buffer, out) {
-            Ok(Action::Publish { message, reply }) => self.publish(&message, reply, turn),
+            Ok(Action::Publish { message, reply }) => self.publish(message, reply, turn),
             Ok(action) => self.carry_out(action, turn).map(|()| Taken::Now),
             Err(violation) => {
                 turn.batch.counts.protocol_errors += 1;
@@ -240,7 +240,7 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Result<Taken, End> {
+    fn publish(&mut self, message: Message, reply: Reply, turn: &mut Turn) -> Result<Taken, End> {
         let Some(routed) = self.route(message, reply, turn) else { return Ok(Taken::Later) };
         let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
         self.connection.on_routed(reply, routed, out).map_err(End::Closed)?;
@@ -248,25 +248,25 @@ impl Driver {
     }
 
     /// `None`: the store takes it later.
-    fn route(&mut self, message: &Message, reply: Reply, turn: &mut Turn) -> Option<Routed> {
+    fn route(&mut self, message: Message, reply: Reply, turn: &mut Turn) -> Option<Routed> {
         let Stage::Attached(attached) = &mut self.stage else { return Some(Routed::Accepted) };
         let is_allowed = if attached.is_unrestricted {
             !is_sys_topic(message.topic_bytes())
         } else {
-            self.place.listener.access.load().may_publish(&attached.identity, message)
+            self.place.listener.access.load().may_publish(&attached.identity, &message)
         };
         if !is_allowed {
             turn.batch.counts.not_authorised += 1;
             return Some(Routed::NotAuthorized);
         }
-        if self.place.shared.router.gather(message, &mut turn.batch) {
+        let Err(message) = self.place.shared.router.gather(message, &mut turn.batch) else {
             return Some(Routed::Accepted);
-        }
+        };
         let is_remembered = reply.qos == QoS::ExactlyOnce && attached.mailbox.is_stored();
         let packet_id = reply.packet_id.filter(|_| is_remembered);
         let received = packet_id.map(|packet_id| (attached.mailbox.owner(), packet_id.get()));
         let before = turn.tickets.len();
-        let outcome = self.place.shared.publish(message, received, &mut turn.batch, &mut turn.tickets);
+        let outcome = self.place.shared.publish(&message, received, &mut turn.batch, &mut turn.tickets);
         packet_id.into_iter().for_each(|packet_id| attached.received.push(packet_id, &turn.tickets[before..]));
         if reply.packet_id.is_none() {
             turn.tickets.truncate(before);

@@ -2,9 +2,9 @@
 //! protocol and router.
 //!
 //! A turn looks at everything once: the mailbox (what others want of this session), the socket (every whole packet of
-//! one read), the deadlines; then all that the turn produced leaves in one write. Nothing is kept between turns but
-//! incomplete packets and unsent bytes; buffers are the thread's. A turn's work is bounded, so that a flood on one
-//! connection delays no other.
+//! one read), the deadlines; then all that the turn produced leaves in one write, on a busy thread after others have
+//! read. Nothing is kept between turns but incomplete packets and bytes that are not written yet; buffers are the
+//! thread's. A turn's work is bounded, so that a flood on one connection delays no other.
 //!
 //! ```text
 //! Connecting ─CONNECT─► Authenticating ─► Claiming ─► Attached ─► Lingering ─► done
@@ -57,8 +57,8 @@ pub(super) struct Driver {
     held: Option<Box<Held>>,
     /// Too much waits for the disk: no PUBLISH is taken.
     store_busy: bool,
-    /// It has let others go first once, and writes what there is.
-    has_waited: bool,
+    /// It has waited for more messages once, and takes what there is.
+    has_gathered: bool,
     /// When it last had something to write, in polls of the thread.
     served: u32,
     /// Others come first, once.
@@ -130,7 +130,7 @@ impl Driver {
             unsent: None,
             held: None,
             store_busy: false,
-            has_waited: false,
+            has_gathered: false,
             served: 0,
             gives_way: false,
         }
@@ -138,7 +138,7 @@ impl Driver {
 
     fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
         let mut work = 0;
-        self.take_put_off(turn);
+        turn.comes_late = self.take_put_off(turn);
         for _ in 0..TURNS_MAX {
             turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);

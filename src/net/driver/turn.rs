@@ -26,8 +26,10 @@ pub(super) struct Turn {
     /// The start of a packet, and what one read brings.
     pub(super) scratch: Box<[u8]>,
     pub(super) out: Output,
-    /// Some of it was put off in an earlier turn.
+    /// Some of it was put off in the poll before, and there has been no try to write it since.
     pub(super) is_overdue: bool,
+    /// Others have had their turn before this poll: it puts nothing off.
+    pub(super) comes_late: bool,
     pub(super) batch: Batch,
     pub(super) deliveries: VecDeque<Delivery>,
     /// Answers that may have to wait until what they promise is safe.
@@ -52,6 +54,7 @@ impl Default for Turn {
             scratch: vec![0; 2 * READ_BYTES_MAX].into_boxed_slice(),
             out: Output::default(),
             is_overdue: false,
+            comes_late: false,
             batch: Batch::default(),
             deliveries: VecDeque::new(),
             answer: Output::default(),
@@ -126,7 +129,6 @@ impl Turn {
         self.pongs.clear();
         self.answer.shrink(OUTPUT_BYTES_KEPT);
         self.tickets.clear();
-        self.is_overdue = false;
         self.out.clear();
         self.out.shrink(OUTPUT_BYTES_KEPT);
         self.deliveries.clear();

@@ -56,6 +56,7 @@ enum Wrote {
 impl Driver {
     /// Writes what the turn produced; keeps what the socket does not take.
     pub(super) fn flush_turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {
+        turn.is_overdue = false;
         self.flush_unsent(cx, turn)?;
         if turn.out.is_empty() || self.puts_off(cx, turn) {
             return Ok(());
@@ -79,13 +80,14 @@ impl Driver {
         Ok(())
     }
 
-    /// On a busy thread a few answers wait until others have read what has come for them. True when they do.
+    /// On a busy thread a few answers wait until others have read what has come for them. True when they do. Not where
+    /// the transport may say that it ends when it is read: they would come behind that.
     fn puts_off(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         let Stage::Attached(attached) = &mut self.stage else { return false };
-        let is_little = turn.out.qos0_messages == 0 && turn.out.len() <= PUT_OFF_BYTES_MAX && self.unsent.is_none();
-        let waits = is_little && !self.has_waited && gather::pays(self.served);
+        let is_little = turn.out.qos0_messages == 0 && turn.out.len() <= PUT_OFF_BYTES_MAX;
+        let may_wait = !turn.comes_late && self.unsent.is_none() && !self.stream.says_farewell();
+        let waits = is_little && may_wait && gather::pays(self.served);
         self.served = gather::now();
-        self.has_waited = waits;
         if waits {
             attached.put_off = Some(Box::new(turn.out.take_exact()));
             cx.waker().wake_by_ref();
@@ -97,14 +99,13 @@ impl Driver {
         matches!(&self.stage, Stage::Attached(attached) if attached.put_off.is_some())
     }
 
-    /// At the beginning of a poll: others have had their turn.
-    pub(super) fn take_put_off(&mut self, turn: &mut Turn) {
-        if let Stage::Attached(attached) = &mut self.stage
-            && let Some(mut out) = attached.put_off.take()
-        {
-            turn.out.append(&mut out);
-            turn.is_overdue = true;
-        }
+    /// At the beginning of a poll: others have had their turn. True when there was something.
+    pub(super) fn take_put_off(&mut self, turn: &mut Turn) -> bool {
+        let Stage::Attached(attached) = &mut self.stage else { return false };
+        let Some(mut out) = attached.put_off.take() else { return false };
+        turn.out.append(&mut out);
+        turn.is_overdue = true;
+        true
     }
 
     fn flush_unsent(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {

@@ -94,7 +94,8 @@ impl World {
         let parts = MessageParts { expires_at, publisher, retain, ..parts(topic, &payload, qos) };
         let message = Message::new(&parts);
         let Fixture { router, batch } = &mut self.fixture;
-        if !self.gathers || !router.gather(&message, batch) {
+        let left = if self.gathers { router.gather(message, batch) } else { Err(message) };
+        if let Err(message) = left {
             self.fixture.give(&message);
         }
     }

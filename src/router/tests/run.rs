@@ -3,7 +3,7 @@
 use super::*;
 
 fn gather(fixture: &mut Fixture, topic: &str, payload: &str) -> bool {
-    fixture.router.gather(&message(topic, payload, AtMostOnce), &mut fixture.batch)
+    fixture.router.gather(message(topic, payload, AtMostOnce), &mut fixture.batch).is_ok()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn only_what_nobody_is_told_about_and_need_not_be_kept_is_gathered() {
     assert!(!gather(&mut fixture, "shared", "1"));
     for (qos, retain) in [(AtLeastOnce, false), (ExactlyOnce, false), (AtMostOnce, true)] {
         let message = Message::new(&MessageParts { retain, ..parts("t", "1", qos) });
-        assert!(!fixture.router.gather(&message, &mut fixture.batch));
+        assert!(fixture.router.gather(message, &mut fixture.batch).is_err());
     }
     assert!(gather(&mut fixture, "nobody", "1"));
     fixture.router.hand_out(&mut fixture.batch);

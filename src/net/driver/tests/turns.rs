@@ -43,19 +43,21 @@ async fn a_receiver_of_few_messages_lets_others_go_first_on_a_busy_thread() {
     assert_eq!(receiver.packets().await.len(), 1, "to one that had none for long nobody else is about to send");
 }
 
+/// Sends it, and it is not answered yet.
+async fn puts_off(client: &mut Peers, packet: &Packet<'_>) {
+    client.put(packet).await;
+    gather::thread_parks();
+    (0..100).for_each(|_| gather::note_poll());
+    assert!(!client.poll());
+    assert_eq!(client.packets().await, [], "others come first");
+}
+
 /// What comes meanwhile is acknowledged along, in order; and nobody who leaves is owed an answer.
 #[tokio::test]
 async fn a_few_acknowledgements_let_others_go_first_on_a_busy_thread() {
     let acks = |packets: Vec<(PacketType, Option<u16>)>| packets.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
     let bench = Bench::new();
     let mut client = connected(&bench).await;
-    let puts_off = async |client: &mut Peers, packet: &Packet<'_>| {
-        client.put(packet).await;
-        gather::thread_parks();
-        (0..100).for_each(|_| gather::note_poll());
-        assert!(!client.poll());
-        assert_eq!(client.packets().await, [], "others come first");
-    };
     puts_off(&mut client, &message(1, "nobody")).await;
     client.put(&Packet::PingReq).await;
     client.poll();
@@ -79,6 +81,35 @@ async fn a_few_acknowledgements_let_others_go_first_on_a_busy_thread() {
     assert_eq!(acks(client.packets().await), [PacketType::PubAck], "to one that had none for long it goes at once");
     let counts = bench.counts();
     assert_eq!((counts.received_qos1, counts.packets_sent), (4, 3 + 5));
+}
+
+/// A client that goes on and on: few messages for it leave with its acknowledgements, which wait once.
+#[tokio::test]
+async fn messages_and_acknowledgements_wait_together_and_once() {
+    let bench = Bench::new();
+    let mut client = subscribed(&bench, QoS::AtMostOnce).await;
+    for round in 1..=3 {
+        bench.publish("a", b"1", QoS::AtMostOnce, false);
+        puts_off(&mut client, &message(round, "nobody")).await;
+        client.put(&message(round + 10, "nobody")).await;
+        client.poll();
+        let kinds: Vec<_> = client.packets().await.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [PacketType::PubAck, PacketType::Publish, PacketType::PubAck]);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_too_late_for_its_client_is_lost_once() {
+    let bench = Bench::new();
+    let mut client = subscribed(&bench, QoS::AtMostOnce).await;
+    puts_off(&mut client, &message(1, "nobody")).await;
+    let before = bench.counts();
+    bench.publish("a", b"x", QoS::AtMostOnce, false);
+    client.hang_up().await;
+    let counts = bench.counts();
+    assert_eq!((counts.matched, counts.delivered_sum(), counts.dropped_sum()), (1, 0, 1));
+    // The one try to write both.
+    assert_eq!(counts.packets_sent - before.packets_sent, 2);
 }
 
 #[tokio::test]
