@@ -1,10 +1,8 @@
 //! Answers that wait for a store that the test holds back.
 
-use super::gate::Gate;
 use super::*;
 use crate::message::DropCause;
 use crate::net::driver::inbound::UNSENT_BYTES_MAX;
-use crate::store::Durability;
 
 struct Stored {
     bench: Bench,
@@ -14,9 +12,7 @@ struct Stored {
 impl Stored {
     /// A broker with a session that sleeps and gets what is published to `a`, so that it is stored.
     async fn new() -> Self {
-        let gate = Arc::new(Gate::default());
-        let durabilities = Durabilities { rules: Vec::new(), default: Durability::Fsync };
-        let bench = Bench::with(Keeper::new(Some(Arc::clone(&gate) as _), durabilities));
+        let (bench, gate) = Bench::stored();
         let mut sleeper = bench.connect();
         sleeper.connect("sleeper", lasting()).await;
         sleeper.subscribe(&[("a", at(QoS::AtLeastOnce))]).await;

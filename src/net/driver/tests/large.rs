@@ -2,9 +2,7 @@
 
 use super::super::inbound::LARGE_READ_BYTES_MAX;
 use super::super::turn::READ_BYTES_MAX;
-use super::gate::Gate;
 use super::*;
-use crate::store::Durability;
 
 const PAYLOAD_BYTES: usize = 700_000;
 
@@ -73,9 +71,7 @@ async fn a_large_packet_is_read_to_its_end_into_room_that_grows_with_what_has_co
 
 #[tokio::test]
 async fn a_large_packet_that_the_store_does_not_take_yet_waits_where_it_is() {
-    let gate = Arc::new(Gate::default());
-    let durabilities = Durabilities { rules: Vec::new(), default: Durability::Fsync };
-    let bench = Bench::with(Keeper::new(Some(Arc::clone(&gate) as _), durabilities));
+    let (bench, gate) = Bench::stored();
     let mut client = connected(&bench).await;
     gate.surprise(u32::MAX);
     let packet = large(&payload());

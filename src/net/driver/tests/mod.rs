@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio_rustls::server::TlsStream;
 
+use self::gate::Gate;
 use super::*;
 use crate::auth::{AccessPolicy, AllowAll, CertificateAs};
 use crate::message::{BrokerTime, Message, MessageParts, PublisherId};
@@ -36,6 +37,7 @@ use crate::protocol::Settings;
 use crate::router::{
     Batch, Counts, GroupLimits, Mailbox, OnQueueFull, QueueLimits, RetainedLimits, Router, RouterConfig, ShareStrategy,
 };
+use crate::store::Durability;
 
 struct Bench {
     shared: Arc<Shared>,
@@ -45,6 +47,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Bench::with(Keeper::new(None, Durabilities::default()))
+    }
+
+    /// With a store whose gate the test opens.
+    fn stored() -> (Self, Arc<Gate>) {
+        let gate = Arc::new(Gate::default());
+        let durabilities = Durabilities { rules: Vec::new(), default: Durability::Fsync };
+        (Bench::with(Keeper::new(Some(Arc::clone(&gate) as _), durabilities)), gate)
     }
 
     fn with(keeper: Keeper) -> Self {
