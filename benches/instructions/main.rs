@@ -5,7 +5,8 @@
 //! cargo bench --profile instructions --bench instructions -- --record   accepts today's figures
 //! ```
 //! Each script runs under valgrind, which counts its rounds and not what it takes to get there: that differs from run to run
-//! with the seeds of the hash tables. System calls are not in it. Figures of another compiler say nothing: they are compared only with those of the same.
+//! with the seeds of the hash tables. System calls are not in it. Figures of another compiler say nothing: they are
+//! compared only with those of the same.
 
 mod scripts;
 

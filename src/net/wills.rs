@@ -12,9 +12,9 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::context::{Access, Parked, Shared};
+use super::keeper::Tickets;
 use crate::auth::Identity;
 use crate::message::{OwnerId, PublisherId};
-use crate::net::keeper::Tickets;
 use crate::protocol::Will;
 use crate::router::{Batch, Outcome, Refused};
 

@@ -22,7 +22,7 @@ pub struct Batch {
     /// Stored retained messages that are no more, with the row up to which that holds.
     pub unretained: Vec<(Box<str>, RowId)>,
     wakers: Vec<Waker>,
-    /// Elsewhere while it is looked into.
+    /// Elsewhere while a message is given to those found there.
     pub(super) matches: Option<Box<MatchCache>>,
     pub(super) run: Run,
 }

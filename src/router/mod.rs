@@ -376,7 +376,7 @@ impl Router {
     }
 }
 
-/// The row is that of the first copy, which stands for the message itself.
+/// The row is where the message is stored, by which a retained one is remembered.
 fn route_to(matches: &Matches, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> (Outcome, RowId) {
     let reserves = matches.may_refuse && may_be_refused(message);
     if reserves && !reserve_all(matches, message, batch) {

@@ -36,14 +36,10 @@ impl Run {
         self.messages.len() >= MESSAGES_MAX || self.copies() >= COPIES_MAX
     }
 
-    /// Whether the message is for the same receivers, as far as a glance tells.
+    /// Whether the message is for the same receivers: another topic's are found apart, even where they are the same.
     fn goes_on_with(&self, message: &Message, generation: u64) -> bool {
         let is_alike = |last: &Message| last.topic_bytes() == message.topic_bytes();
         self.generation == generation && self.messages.last().is_some_and(is_alike)
-    }
-
-    fn is_for(&self, matches: &Arc<Matches>) -> bool {
-        self.matches.as_ref().is_none_or(|own| Arc::ptr_eq(own, matches))
     }
 }
 
@@ -68,20 +64,18 @@ impl Router {
         Ok(())
     }
 
-    /// Makes ready for a message, which may be for others than those before it. False when a group gets it.
+    /// Makes ready for a message that is for others than those before it. False when a group gets it.
     fn begin_run(&self, message: &Message, generation: u64, batch: &mut Batch) -> bool {
-        let mut cache = batch.matches.take().unwrap_or_default();
-        let matches = self.subscriptions.matches(message, &mut cache); // [MQTT-3.3.2-3]
-        let is_plain = matches.groups.is_empty();
-        if is_plain {
-            if !batch.run.is_for(matches) {
-                self.hand_out(batch);
-            }
-            batch.run.matches.get_or_insert_with(|| Arc::clone(matches));
-            batch.run.generation = generation;
+        let cache = batch.matches.get_or_insert_default();
+        let matches = self.subscriptions.matches(message, cache); // [MQTT-3.3.2-3]
+        if !matches.groups.is_empty() {
+            return false;
         }
-        batch.matches = Some(cache);
-        is_plain
+        let matches = Arc::clone(matches);
+        self.hand_out(batch);
+        batch.run.matches = Some(matches);
+        batch.run.generation = generation;
+        true
     }
 
     /// Gives what has been gathered to everybody it is for.

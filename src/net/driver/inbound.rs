@@ -134,7 +134,7 @@ impl Driver {
             if self.must_wait(rest, turn) || turn.batch.copies() >= TURN_COPIES_MAX {
                 break;
             }
-            // Looked at where it is: a packet has as many bytes as three cache lines.
+            // Looked at where it is: a packet has more bytes than three cache lines.
             match &self.connection.decoder().decode(rest) {
                 Ok(Decoded::Incomplete { .. }) => break,
                 Ok(Decoded::Packet { packet, len }) => {
@@ -250,12 +250,8 @@ impl Driver {
     /// `None`: the store takes it later.
     fn route(&mut self, message: Message, reply: Reply, turn: &mut Turn) -> Option<Routed> {
         let Stage::Attached(attached) = &mut self.stage else { return Some(Routed::Accepted) };
-        let is_allowed = if attached.is_unrestricted {
-            !is_sys_topic(message.topic_bytes())
-        } else {
-            self.place.listener.access.load().may_publish(&attached.identity, &message)
-        };
-        if !is_allowed {
+        let is_clear = attached.is_unrestricted && !is_sys_topic(message.topic_bytes());
+        if !is_clear && !self.place.listener.access.load().may_publish(&attached.identity, &message) {
             turn.batch.counts.not_authorised += 1;
             return Some(Routed::NotAuthorized);
         }

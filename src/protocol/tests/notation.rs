@@ -144,7 +144,7 @@ pub fn action(action: &Action) -> String {
         Action::Unsubscribe(request) => unsubscribe(request),
         Action::Completed(qos, _) => format!("completed q{}", *qos as u8),
         Action::HandedOver(_) | Action::Released(_) | Action::Duplicate(_) => String::new(),
-        Action::RefusedByReceiver(_) => "refused".into(),
+        Action::RefusedByReceiver(kept) => format!("refused row {}", kept.row.0),
         Action::Disconnect { reason_code } => format!("end {}", code(*reason_code)),
     }
 }

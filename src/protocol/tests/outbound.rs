@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::message::RowId;
 
 fn puback(packet_id: u16) -> Packet<'static> {
     ack(PacketType::PubAck, packet_id, ReasonCode::Success)
@@ -95,10 +96,11 @@ fn an_acknowledgement_that_belongs_to_another_qos_is_a_protocol_error() {
 #[test]
 fn a_delivery_that_the_client_refuses_is_over() {
     let mut script = Script::connected(V5);
-    script.check_deliver(delivery(AtLeastOnce, "a", ""), &["PUBLISH q1 #1 a ''"]);
-    script.check_deliver(delivery(ExactlyOnce, "b", ""), &["PUBLISH q2 #2 b ''"]);
-    script.check(ack(PacketType::PubAck, 1, ReasonCode::ImplementationSpecificError), &["refused"]);
-    script.check(ack(PacketType::PubRec, 2, ReasonCode::NotAuthorized), &["refused"]);
+    let stored = |row, delivery| Delivery { row: RowId(row), ..delivery };
+    script.check_deliver(stored(7, delivery(AtLeastOnce, "a", "")), &["PUBLISH q1 #1 a ''"]);
+    script.check_deliver(stored(8, delivery(ExactlyOnce, "b", "")), &["PUBLISH q2 #2 b ''"]);
+    script.check(ack(PacketType::PubAck, 1, ReasonCode::ImplementationSpecificError), &["refused row 7"]);
+    script.check(ack(PacketType::PubRec, 2, ReasonCode::NotAuthorized), &["refused row 8"]);
     assert_eq!(script.connection.inflight(), 0);
     let mut again = script.reconnected(settings(), Connect { clean_start: false, ..connect(V5) });
     assert!(again.check_resend(&[]).is_empty());

@@ -206,6 +206,11 @@ impl Peers {
         self.each_packet(tell).await
     }
 
+    /// The types alone.
+    async fn kinds(&mut self) -> Vec<PacketType> {
+        self.each_packet(|packet| packet.packet_type()).await
+    }
+
     /// What there is to tell of each packet that has come so far.
     async fn each_packet<T>(&mut self, tell: impl Fn(Packet<'_>) -> T) -> Vec<T> {
         let bytes = self.receive(1 << 21).await;
