@@ -6,6 +6,8 @@
 //! them: a [`Delivery`] (one message on its way to one session), [`DropCause`] (why a copy did not arrive) and
 //! [`BrokerTime`] (the clock that every deadline counts in).
 
+mod run;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::num::NonZeroU32;
@@ -17,6 +19,8 @@ use triomphe::ThinArc;
 
 use crate::packet::{EncodedPublish, ProtocolVersion, PublishHead};
 use crate::topic::QoS;
+
+pub use run::{Member, MessageRun, Queued, RunBuilder, RunDelivery};
 
 /// Milliseconds of broker time: never goes backwards, and a wall clock that jumps does not move it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +46,12 @@ impl BrokerTime {
     /// Saturates at [`BrokerTime::NEVER`].
     pub fn after_secs(self, secs: u32) -> Self {
         BrokerTime(self.0.saturating_add(u64::from(secs) * 1000))
+    }
+
+    /// What is left until then, in seconds, rounded up; `None` when it is never.
+    pub fn secs_left(self, now: BrokerTime) -> Option<u32> {
+        (self != BrokerTime::NEVER)
+            .then(|| u32::try_from(self.since(now).as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
     }
 
     /// Zero when `earlier` is not earlier.
@@ -230,9 +240,7 @@ impl Message {
 
     /// What is left of the Message Expiry Interval, in seconds, rounded up; `None` when there is none.
     pub fn remaining_expiry(&self, now: BrokerTime) -> Option<u32> {
-        let expires_at = self.header().expires_at;
-        (expires_at != BrokerTime::NEVER)
-            .then(|| u32::try_from(expires_at.since(now).as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
+        self.expires_at().secs_left(now)
     }
 
     /// What it counts for in queue and retained limits: topic, properties, payload and its own overhead.
@@ -518,7 +526,7 @@ mod tests {
     #[test]
     fn a_delivery_and_a_message_stay_small() {
         assert_eq!(size_of::<Header>(), 40);
-        assert!(size_of::<Delivery>() <= 40, "{}", size_of::<Delivery>());
+        assert!(size_of::<Queued>() <= 40, "{}", size_of::<Queued>());
         assert_eq!(size_of::<Message>(), 8);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use midge::message::{BrokerTime, Delivery};
+use midge::message::{BrokerTime, Queued};
 use midge::packet::{
     Ack, Connect, ConnectProperties, Decoded, Decoder, Packet, PacketType, ProtocolVersion, Publish, PublishProperties,
     QoS, ReasonCode, Sender,
@@ -140,7 +140,7 @@ struct Broker {
 struct Client {
     connection: Connection,
     mailbox: Arc<Mailbox>,
-    deliveries: VecDeque<Delivery>,
+    deliveries: VecDeque<Queued>,
     out: Output,
 }
 
@@ -235,7 +235,7 @@ impl Client {
 
     fn take(&mut self, bytes: &[u8], broker: &mut Broker) {
         if let Action::Publish { message, reply } = self.handle(bytes) {
-            if let Err(message) = broker.router.gather(message, &mut broker.batch) {
+            if !broker.router.gather(&message, &mut broker.batch) {
                 let outcome = broker.router.publish(&message, &mut broker.batch);
                 assert!(matches!(outcome, Outcome::Routed { .. }));
             }
@@ -253,8 +253,17 @@ impl Client {
                 Poll::Ready(MailboxEvent::Deliveries) => {}
                 Poll::Ready(event) => panic!("{event:?}"),
             }
-            while let Some(delivery) = self.deliveries.pop_front() {
-                received += 1;
+            while let Some(queued) = self.deliveries.pop_front() {
+                received += u64::from(queued.messages());
+                let delivery = match queued {
+                    Queued::One(delivery) => delivery,
+                    Queued::Run(run) => {
+                        self.connection.deliver_run(BrokerTime::from_millis(1), &run, &mut self.out);
+                        black_box(self.out.len());
+                        self.out.clear();
+                        continue;
+                    }
+                };
                 let packet_id = self.connection.next_packet_id().expect("connected");
                 self.connection.deliver(BrokerTime::from_millis(1), delivery, &mut self.out);
                 black_box(self.out.len());

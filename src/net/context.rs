@@ -233,8 +233,8 @@ impl Shared {
             }
         }
         let queued = mailbox.close(batch);
-        let (released, inflight) = session.into_inflight();
-        mailbox.lose(DropCause::SessionEnded, released, batch);
+        let (own, inflight) = session.into_inflight();
+        mailbox.lose(DropCause::SessionEnded, own, batch);
         let mut deliveries = Vec::new();
         for (mut delivery, may_move) in inflight {
             if !may_move {

@@ -3,9 +3,12 @@
 use super::error::DecodeErrorKind;
 use super::reader::{Read, Reader};
 use super::{
-    Ack, Auth, ConnAck, Connect, DecodeError, Disconnect, Packet, PacketType, ProtocolVersion, Publish, Sender, SubAck,
-    Subscribe, Unsubscribe, publish, varint,
+    Ack, Auth, ConnAck, Connect, DecodeError, Disconnect, Packet, PacketId, PacketType, ProtocolVersion, Publish,
+    ReasonCode, Sender, SubAck, Subscribe, Unsubscribe, UserProperties, publish, varint,
 };
+
+/// Type and flags, the remaining length, and the packet id.
+const SHORT_ACK_BYTES: usize = 4;
 
 /// What decoding has to know of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,11 @@ impl Decoder {
             return Ok(Decoded::Incomplete { needed: 2 });
         };
         let packet_type = PacketType::from_bits(first >> 4);
+        if let Some(PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp) = packet_type
+            && let Some(packet) = self.short_ack(buf)
+        {
+            return Ok(Decoded::Packet { packet, len: SHORT_ACK_BYTES });
+        }
         // A CONNECT says its own.
         let mut version = Some(self.version).filter(|_| self.connected && packet_type != Some(PacketType::Connect));
         let mut decoded = match packet_type {
@@ -59,6 +67,28 @@ impl Decoder {
             (error.packet_type, error.version) = (packet_type, version);
         }
         decoded
+    }
+
+    /// An acknowledgement without a reason code, which is most of what receivers send. `None` is for all that is
+    /// anything else, or is faulty.
+    fn short_ack<'a>(&self, buf: &[u8]) -> Option<Packet<'a>> {
+        let &[first, 2, high, low, ..] = buf else { return None };
+        if !self.connected || self.maximum_packet_size < SHORT_ACK_BYTES as u32 {
+            return None;
+        }
+        let ack = Ack {
+            packet_id: PacketId::new(u16::from_be_bytes([high, low]))?,
+            reason_code: ReasonCode::Success,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        };
+        match first {
+            0x40 => Some(Packet::PubAck(ack)),
+            0x50 => Some(Packet::PubRec(ack)),
+            0x62 => Some(Packet::PubRel(ack)),
+            0x70 => Some(Packet::PubComp(ack)),
+            _ => None,
+        }
     }
 
     fn decode_packet<'a>(

@@ -90,6 +90,34 @@ pub struct EncodedPublish<'a> {
     pub payload_after: usize,
 }
 
+impl<'a> EncodedPublish<'a> {
+    /// The first of several packets that stand one behind the other, with a topic of that length each, and its properties.
+    pub fn first_of(packets: &'a [u8], topic_len: usize, version: ProtocolVersion) -> (EncodedPublish<'a>, &'a [u8]) {
+        let (remaining, remaining_len) = varint_at(packets, 1);
+        let len = 1 + remaining_len + remaining;
+        let topic = len - remaining + 2..len - remaining + 2 + topic_len;
+        let (forward_len, varint_len) = match version {
+            ProtocolVersion::V5 => varint_at(packets, topic.end),
+            _ => (0, 0),
+        };
+        let forward_start = topic.end + varint_len;
+        let payload_start = forward_start + forward_len;
+        let first = EncodedPublish { bytes: &packets[..len], topic, payload_start, payload_after: 0 };
+        (first, &packets[forward_start..payload_start])
+    }
+}
+
+/// Its value and length, in a packet that was encoded here.
+fn varint_at(packet: &[u8], at: usize) -> (usize, usize) {
+    match varint::decode(&packet[at..]) {
+        varint::Decoded::Value { value, len } => (value as usize, len),
+        fault => {
+            debug_assert!(false, "{fault:?}");
+            (0, 0)
+        }
+    }
+}
+
 impl EncodedPublish<'_> {
     /// Bytes of the whole packet. One above [`super::MAXIMUM_PACKET_SIZE`] must not be sent.
     pub fn len(&self, packet_id: Option<PacketId>) -> usize {

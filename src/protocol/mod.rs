@@ -25,7 +25,7 @@ pub use connection::Connection;
 pub use error::Violation;
 pub use mount_point::MountPoint;
 pub use output::Output;
-pub use publishing::{Delivered, Resent};
+pub use publishing::{Delivered, DeliveredRun, Resent};
 pub use replay::{Replay, Replays};
 pub use session::{EXPIRY_NEVER, Session, SessionSubscription};
 pub use settings::{Denied3x, Settings};

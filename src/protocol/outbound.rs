@@ -10,12 +10,13 @@
 //! once, whatever order acknowledgements come in; an id whose last use is still open makes the next message wait.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::action::Kept;
-use crate::message::{Delivery, GroupId, RowId};
+use crate::message::{Delivery, GroupId, Member, RowId, RunDelivery};
 use crate::packet::{PacketId, QoS};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Outbound {
     slots: VecDeque<Slot>,
     /// Sequence number of the first slot.
@@ -26,37 +27,97 @@ pub(super) struct Outbound {
     outstanding: u16,
     /// The client's Receive Maximum, or the configured window.
     window: u16,
-    /// After a reconnect: from which slot on PUBREL is to be sent again; [`NOTHING`] when all are.
-    resend_release: u64,
+    /// After a reconnect, until all is sent again.
+    resending: Option<Box<Resending>>,
+    /// The runs that [`Slot::SentOfRun`] refers to. Most connections are idle, and have none.
+    runs: Option<Box<SentRuns>>,
+}
+
+#[derive(Debug)]
+struct Resending {
+    /// From which slot on PUBREL is to be sent again; [`NOTHING`] when all are.
+    release: u64,
     /// The same for PUBLISH, which waits for the window.
-    resend_publish: u64,
+    publish: u64,
+}
+
+/// In the order in which they were sent.
+#[derive(Debug, Default)]
+struct SentRuns(VecDeque<SentRun>);
+
+#[derive(Debug)]
+struct SentRun {
+    /// The sequence numbers of its slots.
+    slots: Range<u64>,
+    /// Slots that still refer to it.
+    open: u16,
+    /// There as long as there are any.
+    run: Option<RunDelivery>,
+}
+
+impl SentRuns {
+    /// The next slot is about to refer to the run.
+    fn note(&mut self, run: &RunDelivery, seq: u64) {
+        let is_it = |last: &SentRun| last.slots.end == seq && last.run.as_ref().is_some_and(|it| it.is_of(&run.run));
+        match self.0.back_mut() {
+            Some(last) if is_it(last) => {
+                last.slots.end += 1;
+                last.open += 1;
+            }
+            _ => self.0.push_back(SentRun { slots: seq..seq + 1, open: 1, run: Some(run.clone()) }),
+        }
+    }
+
+    fn index(&self, seq: u64) -> usize {
+        // Most are acknowledged in their order.
+        let is_first = self.0.front().is_some_and(|first| seq < first.slots.end);
+        if is_first { 0 } else { self.0.partition_point(|run| run.slots.end <= seq) }
+    }
+
+    /// The message that a slot refers to.
+    fn delivery(&self, seq: u64, at: u32) -> Option<Delivery> {
+        let run = self.0.get(self.index(seq))?.run.as_ref()?;
+        Some(run.delivery_at(at))
+    }
+
+    /// A slot refers to its run no more.
+    fn release(&mut self, seq: u64) {
+        let index = self.index(seq);
+        let Some(of) = self.0.get_mut(index) else { return };
+        of.open -= 1;
+        of.run.take_if(|_| of.open == 0);
+        while self.0.pop_front_if(|first| first.run.is_none()).is_some() {}
+    }
+
+    fn is_large_for_nothing(&self) -> bool {
+        self.0.is_empty() && self.0.capacity() > RUNS_KEPT
+    }
 }
 
 /// Behind every slot that there will ever be.
 const NOTHING: u64 = u64::MAX;
-
-impl Default for Outbound {
-    fn default() -> Self {
-        Outbound {
-            slots: VecDeque::new(),
-            base: 0,
-            open: 0,
-            outstanding: 0,
-            window: 0,
-            resend_release: NOTHING,
-            resend_publish: NOTHING,
-        }
-    }
-}
 
 #[derive(Debug)]
 enum Slot {
     Done,
     /// PUBLISH sent, waiting for PUBACK or PUBREC ([MQTT-4.3.2-3], [MQTT-4.3.3-3]).
     Sent(Delivery),
+    /// The same, of one that came with others: where it is in its run, and its QoS.
+    SentOfRun(u32, QoS),
     /// PUBREL sent, waiting for PUBCOMP ([MQTT-4.3.3-5]). The message is the client's ([MQTT-4.3.3-6]); where it is stored
     /// stays known.
     Released(RowId),
+}
+
+impl Slot {
+    /// The QoS of the message and where it is stored, while PUBLISH is the last that was sent.
+    fn sent_with(&self) -> Option<(QoS, RowId)> {
+        match self {
+            Slot::Sent(delivery) => Some((delivery.qos, delivery.row)),
+            Slot::SentOfRun(_, qos) => Some((*qos, RowId::NONE)),
+            Slot::Done | Slot::Released(_) => None,
+        }
+    }
 }
 
 /// What an acknowledgement did.
@@ -93,8 +154,7 @@ impl Outbound {
     pub(super) fn connect(&mut self, window: u16) {
         self.window = window; // [MQTT-4.9.0-1]
         self.outstanding = self.released() as u16;
-        self.resend_release = if self.open > 0 { self.base } else { NOTHING };
-        self.resend_publish = self.resend_release;
+        self.resending = (self.open > 0).then(|| Box::new(Resending { release: self.base, publish: self.base }));
     }
 
     /// How many may begin now: none while a PUBLISH is still to be sent again, and never more than there are free packet
@@ -114,12 +174,23 @@ impl Outbound {
 
     /// The delivery is being sent for the first time: under this id ([MQTT-4.3.2-1], [MQTT-4.3.3-1]).
     pub(super) fn begin(&mut self, delivery: Delivery) -> PacketId {
-        debug_assert!(!self.is_resending(), "what was in flight before goes first");
+        self.begin_slot(Slot::Sent(delivery))
+    }
+
+    /// The same for one of a run.
+    pub(super) fn begin_member(&mut self, run: &RunDelivery, member: &Member<'_>) {
         let seq = self.base + self.slots.len() as u64;
-        self.slots.push_back(Slot::Sent(delivery));
+        self.runs.get_or_insert_default().note(run, seq);
+        self.begin_slot(Slot::SentOfRun(member.at, run.qos));
+    }
+
+    fn begin_slot(&mut self, slot: Slot) -> PacketId {
+        debug_assert!(!self.is_resending(), "what was in flight before goes first");
+        let id = self.next_packet_id();
+        self.slots.push_back(slot);
         self.open += 1;
         self.outstanding += 1;
-        packet_id(seq)
+        id
     }
 
     /// The id that [`Outbound::begin`] will give.
@@ -129,9 +200,9 @@ impl Outbound {
 
     pub(super) fn on_puback(&mut self, id: PacketId) -> Acked {
         let Some(index) = self.index(id) else { return Acked::Unknown };
-        match &self.slots[index] {
-            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce => self.complete(index),
-            Slot::Done => Acked::Unknown,
+        match self.slots[index].sent_with() {
+            Some((QoS::AtLeastOnce, _)) => self.complete(index),
+            None if matches!(self.slots[index], Slot::Done) => Acked::Unknown,
             _ => Acked::Mismatch,
         }
     }
@@ -139,19 +210,18 @@ impl Outbound {
     /// `refused`: the reason code is 0x80 or more, which ends the delivery ([MQTT-4.4.0-2]).
     pub(super) fn on_pubrec(&mut self, id: PacketId, refused: bool) -> Acked {
         let Some(index) = self.index(id) else { return Acked::Unknown };
-        match &self.slots[index] {
-            Slot::Sent(delivery) if delivery.qos == QoS::ExactlyOnce => {
+        match (&self.slots[index], self.slots[index].sent_with()) {
+            (_, Some((QoS::ExactlyOnce, row))) => {
                 if refused {
                     return self.complete(index);
                 }
-                let row = delivery.row;
                 self.outstanding += u16::from(!self.is_counted(index));
-                self.slots[index] = Slot::Released(row);
+                self.replace(index, Slot::Released(row));
                 Acked::Release(row)
             }
-            Slot::Released(row) => Acked::Release(*row),
-            Slot::Done => Acked::Unknown,
-            Slot::Sent(_) => Acked::Mismatch,
+            (Slot::Released(row), _) => Acked::Release(*row),
+            (Slot::Done, _) => Acked::Unknown,
+            _ => Acked::Mismatch,
         }
     }
 
@@ -160,15 +230,16 @@ impl Outbound {
         match &self.slots[index] {
             Slot::Released(_) => self.complete(index),
             Slot::Done => Acked::Unknown,
-            Slot::Sent(_) => Acked::Mismatch,
+            Slot::Sent(_) | Slot::SentOfRun(..) => Acked::Mismatch,
         }
     }
 
     /// The next to send again: every PUBREL, which no window delays ([MQTT-3.3.4-10]), then PUBLISH while the window
     /// has room; each in the original order ([MQTT-4.6.0-1]).
     pub(super) fn next_resend(&mut self) -> Option<Resend> {
-        let seq = self.find(self.resend_release, |slot| matches!(slot, Slot::Released(_)));
-        self.resend_release = seq.map_or(NOTHING, |seq| seq + 1);
+        let Resending { release, publish } = **self.resending.as_ref()?;
+        let seq = self.find(release, |slot| matches!(slot, Slot::Released(_)));
+        self.resend_from(seq.map_or(NOTHING, |seq| seq + 1), publish);
         if let Some(seq) = seq
             && let Some(Slot::Released(row)) = self.slots.get((seq - self.base) as usize)
         {
@@ -177,12 +248,29 @@ impl Outbound {
         if self.outstanding >= self.window {
             return None;
         }
-        let seq = self.find(self.resend_publish, |slot| matches!(slot, Slot::Sent(_)));
-        self.resend_publish = seq.map_or(NOTHING, |seq| seq + 1);
+        let seq = self.find(publish, |slot| slot.sent_with().is_some());
+        self.resend_from(NOTHING, seq.map_or(NOTHING, |seq| seq + 1));
         let seq = seq?;
-        let Some(Slot::Sent(delivery)) = self.slots.get((seq - self.base) as usize) else { return None };
+        let delivery = self.sent(seq)?;
         self.outstanding += 1;
-        Some(Resend::Publish(packet_id(seq), delivery.clone()))
+        Some(Resend::Publish(packet_id(seq), delivery))
+    }
+
+    fn resend_from(&mut self, release: u64, publish: u64) {
+        let is_over = (release, publish) == (NOTHING, NOTHING);
+        self.resending = self.resending.take().filter(|_| !is_over);
+        if let Some(resending) = &mut self.resending {
+            **resending = Resending { release, publish };
+        }
+    }
+
+    /// The delivery in that slot, while PUBLISH is the last that was sent.
+    fn sent(&self, seq: u64) -> Option<Delivery> {
+        match self.slots.get((seq - self.base) as usize)? {
+            Slot::Sent(delivery) => Some(delivery.clone()),
+            Slot::SentOfRun(at, _) => self.runs.as_ref()?.delivery(seq, *at),
+            Slot::Done | Slot::Released(_) => None,
+        }
     }
 
     /// The first slot from `seq` on that is wanted.
@@ -193,12 +281,17 @@ impl Outbound {
 
     /// Whether `outstanding` has this slot in it: all but a PUBLISH that is still to be sent again.
     fn is_counted(&self, index: usize) -> bool {
-        let sent = matches!(self.slots[index], Slot::Sent(_));
-        !sent || self.base + (index as u64) < self.resend_publish
+        let sent = self.slots[index].sent_with().is_some();
+        !sent || self.base + (index as u64) < self.next_publish()
+    }
+
+    /// From which slot on PUBLISH is to be sent again.
+    fn next_publish(&self) -> u64 {
+        self.resending.as_ref().map_or(NOTHING, |resending| resending.publish)
     }
 
     pub(super) fn is_resending(&self) -> bool {
-        self.resend_publish != NOTHING
+        self.next_publish() != NOTHING
     }
 
     /// QoS 1 copies in flight that a shared group would get back.
@@ -213,20 +306,24 @@ impl Outbound {
     pub(super) fn give_up(&mut self, id: PacketId) -> Option<Kept> {
         let index = self.index(id)?;
         let kept = self.kept(index);
-        let is_publish = matches!(self.slots[index], Slot::Sent(_));
+        let is_publish = self.slots[index].sent_with().is_some();
         self.finish(index);
         is_publish.then_some(kept)
     }
 
-    /// The session ends. QoS 1 copies may go to others; a QoS 2 delivery that has started may not.
-    pub(super) fn into_deliveries(self) -> impl Iterator<Item = (Delivery, bool)> {
-        self.slots.into_iter().filter_map(|slot| match slot {
+    /// The session ends. How many deliveries end with it: those whose PUBREL is out, and those of runs, which are no
+    /// group's. And the others: QoS 1 copies may go to other members; a QoS 2 delivery that has started may not.
+    pub(super) fn into_deliveries(self) -> (u64, impl Iterator<Item = (Delivery, bool)>) {
+        let is_own = |slot: &&Slot| matches!(slot, Slot::Released(_) | Slot::SentOfRun(..));
+        let own = self.slots.iter().filter(is_own).count() as u64;
+        let others = self.slots.into_iter().filter_map(|slot| match slot {
             Slot::Sent(delivery) => {
                 let may_move = delivery.qos != QoS::ExactlyOnce; // [MQTT-4.8.2-5]
                 Some((delivery, may_move))
             }
-            Slot::Released(_) | Slot::Done => None,
-        })
+            Slot::SentOfRun(..) | Slot::Released(_) | Slot::Done => None,
+        });
+        (own, others)
     }
 
     /// A start of the broker: deliveries that had been sent with QoS 2, in their order, each under its id; those without
@@ -257,7 +354,7 @@ impl Outbound {
     }
 
     /// Deliveries whose PUBREL is out: the client has the message, only PUBCOMP is missing.
-    pub(super) fn released(&self) -> u64 {
+    fn released(&self) -> u64 {
         self.slots.iter().filter(|slot| matches!(slot, Slot::Released(_))).count() as u64
     }
 
@@ -279,13 +376,13 @@ impl Outbound {
             Slot::Sent(delivery) if delivery.qos == QoS::ExactlyOnce => Kept { row: delivery.row, group: None },
             Slot::Sent(delivery) => Kept { row: delivery.row, group: delivery.group },
             Slot::Released(row) => Kept { row: *row, group: None },
-            Slot::Done => Kept::default(),
+            Slot::SentOfRun(..) | Slot::Done => Kept::default(),
         }
     }
 
     fn finish(&mut self, index: usize) {
         self.outstanding -= u16::from(self.is_counted(index));
-        self.slots[index] = Slot::Done;
+        self.replace(index, Slot::Done);
         self.open -= 1;
         while matches!(self.slots.front(), Some(Slot::Done)) {
             self.slots.pop_front();
@@ -295,15 +392,24 @@ impl Outbound {
             self.slots = VecDeque::new();
         }
     }
+
+    fn replace(&mut self, index: usize, slot: Slot) {
+        let before = std::mem::replace(&mut self.slots[index], slot);
+        if let (Slot::SentOfRun(..), Some(runs)) = (before, &mut self.runs) {
+            runs.release(self.base + index as u64);
+            self.runs.take_if(|runs| runs.is_large_for_nothing());
+        }
+    }
 }
 
 /// An idle session keeps no more room than this.
 const SLOTS_KEPT: usize = 16;
+const RUNS_KEPT: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{BrokerTime, Message, MessageParts, PublisherId, RowId, SubscriptionIds};
+    use crate::message::{BrokerTime, Message, MessageParts, PublisherId, RowId, RunBuilder, SubscriptionIds};
 
     fn delivery(qos: QoS, n: u64) -> Delivery {
         let message = Message::new(&MessageParts {
@@ -397,6 +503,44 @@ mod tests {
         assert!(matches!(outbound.on_pubrec(id, true), Acked::Completed(_)));
         outbound.connect(10);
         assert!(resent(&mut outbound).is_empty());
+    }
+
+    #[test]
+    fn a_run_is_let_go_with_the_last_of_its_messages_whatever_is_open_before() {
+        let mut outbound = connected(u16::MAX);
+        let run = |qos| {
+            let mut messages = RunBuilder::default();
+            (0..3).for_each(|n| messages.push(&delivery(qos, n).message));
+            RunDelivery::new(messages.finish().expect("some"), qos, SubscriptionIds::None)
+        };
+        let held = |outbound: &Outbound| {
+            let runs = outbound.runs.iter().flat_map(|runs| &runs.0);
+            runs.filter(|run| run.run.is_some()).count()
+        };
+        let mut last = Vec::new();
+        for n in 0..1_000 {
+            let run = run(if n % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce });
+            last = run
+                .members()
+                .map(|member| (outbound.next_packet_id(), outbound.begin_member(&run, &member)).0)
+                .collect();
+            for id in last.iter().rev().filter(|_| n > 0) {
+                assert_eq!(held(&outbound), 2, "the first, and this one");
+                match run.qos {
+                    QoS::AtLeastOnce => assert!(matches!(outbound.on_puback(*id), Acked::Completed(_))),
+                    _ => assert!(matches!(outbound.on_pubrec(*id, false), Acked::Release(_))),
+                }
+            }
+            assert_eq!(held(&outbound), 1);
+        }
+        assert!(matches!(outbound.on_pubcomp(last[1]), Acked::Completed(_)));
+        outbound.connect(u16::MAX);
+        let publishes = resent(&mut outbound).into_iter().filter(|sent| sent.starts_with('P'));
+        assert_eq!(publishes.collect::<Vec<_>>(), ["P1:0", "P2:1", "P3:2"]);
+        for id in [1, 2, 3] {
+            outbound.on_puback(PacketId::new(id).unwrap());
+        }
+        assert_eq!(held(&outbound), 0);
     }
 
     // [MQTT-4.4.0-1], [MQTT-4.6.0-1]
@@ -508,7 +652,7 @@ mod tests {
         let released = outbound.begin(delivery(QoS::ExactlyOnce, 2));
         outbound.on_pubrec(released, false);
         assert_eq!(outbound.released(), 1);
-        let moves: Vec<_> = outbound.into_deliveries().map(|(delivery, moves)| (number(&delivery), moves)).collect();
+        let moves: Vec<_> = outbound.into_deliveries().1.map(|(delivery, moves)| (number(&delivery), moves)).collect();
         assert_eq!(moves, [(0, true), (1, false)]);
     }
 }

@@ -3,33 +3,34 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
-use crate::message::{Delivery, Message};
+use crate::message::{Delivery, Member, Message, MessageRun, RunDelivery};
 use crate::packet::{EncodedPublish, Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
 
 /// What has this size or more is written from the message itself instead of being copied.
 const BY_REFERENCE_BYTES: usize = 4 * 1024;
 
-/// What is written of a message itself.
-enum Part {
-    Packet,
-    Payload,
+/// What is written where it is.
+enum Source {
+    Packet(Message),
+    Payload(Message),
+    Run(MessageRun, Range<usize>),
+}
+
+impl Source {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Source::Packet(message) => message.encoded_bytes(),
+            Source::Payload(message) => message.payload(),
+            Source::Run(run, range) => &run.bytes()[range.clone()],
+        }
+    }
 }
 
 /// Something that is not copied.
 struct Reference {
     /// Where it belongs: in front of what stands at this offset of the buffer.
     at: usize,
-    message: Message,
-    part: Part,
-}
-
-impl Reference {
-    fn bytes(&self) -> &[u8] {
-        match self.part {
-            Part::Packet => self.message.encoded_bytes(),
-            Part::Payload => self.message.payload(),
-        }
-    }
+    source: Source,
 }
 
 /// Bytes on their way out, in order.
@@ -99,14 +100,38 @@ impl Output {
         if payload.len() < BY_REFERENCE_BYTES {
             self.buf.extend_from_slice(payload);
         } else {
-            self.refer(message, Part::Payload);
+            self.refer(Source::Payload(message.clone()));
         }
     }
 
-    fn refer(&mut self, message: &Message, part: Part) {
-        let reference = Reference { at: self.buf.len(), message: message.clone(), part };
-        self.referred_bytes += reference.bytes().len();
-        self.references.push(reference);
+    fn refer(&mut self, source: Source) {
+        self.referred_bytes += source.bytes().len();
+        self.references.push(Reference { at: self.buf.len(), source });
+    }
+
+    /// A run of QoS 0 as it stands: that part of its bytes.
+    pub(super) fn run(&mut self, run: &RunDelivery, packets: Range<usize>) {
+        self.packets += run.len();
+        self.qos0_messages += run.len();
+        self.part_of_run(&run.run, packets);
+    }
+
+    /// One message of a run, with what is this delivery's own.
+    pub(super) fn member(&mut self, run: &RunDelivery, member: &Member<'_>, packet_id: Option<PacketId>) {
+        if member.payload.len() < BY_REFERENCE_BYTES {
+            member.packet.encode(false, run.qos, false, packet_id, self.buffer());
+            return;
+        }
+        member.packet.up_to_payload().encode(false, run.qos, false, packet_id, self.buffer());
+        self.part_of_run(&run.run, member.payload.clone());
+    }
+
+    pub(super) fn part_of_run(&mut self, run: &MessageRun, range: Range<usize>) {
+        if range.len() < BY_REFERENCE_BYTES {
+            self.buf.extend_from_slice(&run.bytes()[range]);
+        } else {
+            self.refer(Source::Run(run.clone(), range));
+        }
     }
 
     /// A PUBLISH as its message has it, with the flags of this delivery.
@@ -121,7 +146,7 @@ impl Output {
         let is_alike = packet_id.is_none() && !delivery.retain && packet.payload_after == 0;
         if is_large && is_alike {
             self.packets += 1;
-            self.refer(&delivery.message, Part::Packet);
+            self.refer(Source::Packet(delivery.message.clone()));
             return;
         }
         let packet = if is_large { &packet.up_to_payload() } else { packet };
@@ -148,7 +173,7 @@ impl Output {
         let mut from = 0;
         for reference in &self.references {
             push(&self.buf[from..reference.at]);
-            push(reference.bytes());
+            push(reference.source.bytes());
             from = reference.at;
         }
         push(&self.buf[from..]);

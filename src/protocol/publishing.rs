@@ -13,7 +13,7 @@ use super::output::Output;
 use super::session::SessionSubscription;
 use super::settings::Denied3x;
 use super::topic_alias::AliasUse;
-use crate::message::{BrokerTime, Delivery, DropCause, Message, MessageParts, PublisherId, RowId};
+use crate::message::{BrokerTime, Delivery, DropCause, Member, Message, MessageParts, PublisherId, RowId, RunDelivery};
 use crate::packet::{
     EncodedPublish, MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS,
     ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
@@ -27,6 +27,16 @@ pub enum Delivered {
     Dropped(DropCause),
 }
 
+/// What became of a run: what was not sent was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeliveredRun {
+    pub sent: u64,
+    /// Of those that were sent.
+    pub payload_bytes: u64,
+    /// Why the others were not.
+    pub dropped: Option<DropCause>,
+}
+
 /// What became of a delivery that was to be sent again.
 #[derive(Debug)]
 pub enum Resent {
@@ -34,6 +44,17 @@ pub enum Resent {
     /// PUBREL, and where the message is stored.
     Release(RowId),
     GivenUp(DropCause, Kept),
+}
+
+/// A PUBLISH to this client, but for its payload and what it gets in its turn.
+struct Copy<'a> {
+    qos: QoS,
+    retain: bool,
+    topic: &'a str,
+    expires_at: BrokerTime,
+    subscription_ids: &'a [u32],
+    forward: &'a [u8],
+    payload_len: usize,
 }
 
 impl Connection {
@@ -192,6 +213,69 @@ impl Connection {
         Delivered::Sent
     }
 
+    /// Sends a run; the caller has looked at the window. At QoS 0 in one piece, where the client gets what most do.
+    pub fn deliver_run(&mut self, now: BrokerTime, run: &RunDelivery, out: &mut Output) -> DeliveredRun {
+        let dropped = |cause| DeliveredRun { dropped: Some(cause), ..DeliveredRun::default() };
+        if now >= run.expires_at() {
+            return dropped(DropCause::Expired); // [MQTT-3.3.2-5]
+        }
+        if self.session.is_none() {
+            return dropped(DropCause::SessionEnded);
+        }
+        let is_plain = self.is_plain(run.subscription_ids.as_slice(), run.expires_at());
+        let packets = if is_plain { run.encoded(self.version, self.packet_bytes_max()) } else { None };
+        if let Some(packets) = packets {
+            out.run(run, packets);
+            return DeliveredRun { sent: run.len(), payload_bytes: run.payload_bytes(), dropped: None };
+        }
+        let is_plain = is_plain && run.is_for(self.version);
+        let mut copy = Copy {
+            qos: run.qos,
+            retain: false,
+            topic: run.topic(),
+            expires_at: run.expires_at(),
+            subscription_ids: run.subscription_ids.as_slice(),
+            forward: &[],
+            payload_len: 0,
+        };
+        let mut delivered = DeliveredRun::default();
+        for member in run.members() {
+            (copy.forward, copy.payload_len) = (member.forward, member.payload.len());
+            match self.deliver_member(now, run, &member, &copy, is_plain, out) {
+                Ok(()) => {
+                    delivered.sent += 1;
+                    delivered.payload_bytes += copy.payload_len as u64;
+                }
+                // Too large, or else it is the same for all.
+                Err(cause) => delivered.dropped = Some(cause),
+            }
+        }
+        delivered
+    }
+
+    fn deliver_member(
+        &mut self,
+        now: BrokerTime,
+        run: &RunDelivery,
+        member: &Member<'_>,
+        copy: &Copy<'_>,
+        is_plain: bool,
+        out: &mut Output,
+    ) -> Result<(), DropCause> {
+        let packet_id = if run.qos == QoS::AtMostOnce { None } else { self.next_packet_id() };
+        if is_plain && member.packet.len(packet_id) <= self.packet_bytes_max() {
+            out.member(run, member, packet_id);
+        } else {
+            self.write_head(now, copy, packet_id, false, out)?;
+            out.part_of_run(&run.run, member.payload.clone());
+        }
+        match &mut self.session {
+            Some(session) if packet_id.is_some() => session.outbound.begin_member(run, member),
+            _ => out.qos0_messages += 1,
+        }
+        Ok(())
+    }
+
     /// The packet id that the next QoS 1 or 2 delivery gets.
     pub fn next_packet_id(&self) -> Option<PacketId> {
         self.session.as_ref().map(|session| session.outbound.next_packet_id())
@@ -248,25 +332,49 @@ impl Connection {
         out: &mut Output,
     ) -> Result<(), DropCause> {
         let message = &delivery.message;
-        let size_max = self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize;
+        let size_max = self.packet_bytes_max();
         if let Some(packet) = self.as_encoded(delivery).filter(|packet| packet.len(packet_id) <= size_max) {
             out.publish(&packet, delivery, dup, packet_id);
             return Ok(());
         }
-        let topic = self.settings.mount_point.inside(message.topic()).ok_or(DropCause::NotAuthorized)?;
+        let copy = Copy {
+            qos: delivery.qos,
+            retain: delivery.retain,
+            topic: message.topic(),
+            expires_at: message.expires_at(),
+            subscription_ids: delivery.subscription_ids.as_slice(),
+            forward: message.forward(),
+            payload_len: message.payload().len(),
+        };
+        self.write_head(now, &copy, packet_id, dup, out)?;
+        out.payload(message);
+        Ok(())
+    }
+
+    /// Writes all but the payload, with what is this client's own. Fails like [`Connection::write_publish`].
+    fn write_head(
+        &mut self,
+        now: BrokerTime,
+        copy: &Copy<'_>,
+        packet_id: Option<PacketId>,
+        dup: bool,
+        out: &mut Output,
+    ) -> Result<(), DropCause> {
+        let size_max = self.packet_bytes_max();
+        let topic = self.settings.mount_point.inside(copy.topic).ok_or(DropCause::NotAuthorized)?;
         let topic = &*topic;
         let mut head = PublishHead {
             dup, // [MQTT-3.3.1-1], [MQTT-3.3.1-3]
-            qos: delivery.qos,
-            retain: delivery.retain,
+            qos: copy.qos,
+            retain: copy.retain,
             topic,
             packet_id,
             topic_alias: None,
-            message_expiry_interval: message.remaining_expiry(now).map(|secs| secs.max(1)), // [MQTT-3.3.2-6]
-            subscription_ids: delivery.subscription_ids.as_slice(), // [MQTT-3.3.4-3], [MQTT-3.3.4-4]
+            message_expiry_interval: copy.expires_at.secs_left(now).map(|secs| secs.max(1)), // [MQTT-3.3.2-6]
+            subscription_ids: copy.subscription_ids, // [MQTT-3.3.4-3], [MQTT-3.3.4-4]
             // [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-18], [MQTT-3.3.2-20]
-            forward: message.forward(),
-            payload_len: message.payload().len(),
+            forward: copy.forward,
+            payload_len: copy.payload_len,
         };
         let alias = self.outbound_aliases.choose(topic);
         match alias {
@@ -282,19 +390,27 @@ impl Connection {
             }
         }
         head.encode(self.version, out.buffer());
-        out.payload(message);
         if let Some(alias) = head.topic_alias.filter(|_| matches!(alias, AliasUse::Set(_))) {
             self.outbound_aliases.set(topic, alias);
         }
         Ok(())
     }
 
+    /// The longest packet that the client takes, or that there is.
+    fn packet_bytes_max(&self) -> usize {
+        self.maximum_packet_size.min(MAXIMUM_PACKET_SIZE) as usize
+    }
+
     /// The packet that every receiver gets, when this client is to get it.
     fn as_encoded<'a>(&self, delivery: &'a Delivery) -> Option<EncodedPublish<'a>> {
-        let is_plain = delivery.subscription_ids.as_slice().is_empty()
-            && delivery.message.expires_at() == BrokerTime::NEVER
-            && self.sends_topics_as_they_are();
-        if is_plain { delivery.message.encoded(self.version) } else { None }
+        let message = &delivery.message;
+        let is_plain = self.is_plain(delivery.subscription_ids.as_slice(), message.expires_at());
+        if is_plain { message.encoded(self.version) } else { None }
+    }
+
+    /// Whether such a message is sent without anything that is this client's own.
+    fn is_plain(&self, subscription_ids: &[u32], expires_at: BrokerTime) -> bool {
+        subscription_ids.is_empty() && expires_at == BrokerTime::NEVER && self.sends_topics_as_they_are()
     }
 
     /// Neither behind a mount point nor by an alias.

@@ -178,8 +178,9 @@ impl Session {
         self.inbound.release(packet_id);
     }
 
-    /// The session has ended: what was in flight, and whether it may go to another member of its shared group.
+    /// The session has ended: how much was in flight that nobody else may have, and the rest, with whether each may go to
+    /// another member of its shared group.
     pub fn into_inflight(self) -> (u64, impl Iterator<Item = (Delivery, bool)>) {
-        (self.outbound.released(), self.outbound.into_deliveries())
+        self.outbound.into_deliveries()
     }
 }

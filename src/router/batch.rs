@@ -1,4 +1,4 @@
-//! What one turn of a driver gathers before it touches anything that others share: wake-ups, counts, cached matches, QoS 0
+//! What one turn of a driver gathers before it touches anything that others share: wake-ups, counts, cached matches,
 //! messages for the same receivers.
 
 use std::task::Waker;

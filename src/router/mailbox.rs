@@ -21,7 +21,7 @@ use super::batch::Batch;
 use super::losses::{LossRecord, Losses};
 use super::shared_subscriptions::Group;
 use super::waiting::{Place, Waiting};
-use crate::message::{BrokerTime, Delivery, DropCause, OwnerId, PublisherId, RowId};
+use crate::message::{BrokerTime, Delivery, DropCause, OwnerId, PublisherId, Queued, RowId, RunDelivery};
 use crate::topic::{QoS, SubscribeOptions};
 
 /// Names a session (or a shared group) in the subscription tree.
@@ -50,6 +50,14 @@ pub struct QueueLimits {
     pub on_full: OnQueueFull,
     /// Also keep QoS 0 messages while the client is away.
     pub queue_qos0: bool,
+}
+
+impl QueueLimits {
+    /// The size of the largest message that is always taken, be it at the cost of older ones; `None` when it may not.
+    pub(super) fn makes_room_for(&self) -> Option<u64> {
+        let is_room_made = matches!(self.on_full, OnQueueFull::DropOldest | OnQueueFull::Disconnect);
+        (is_room_made && self.messages_max > 0).then_some(self.bytes_max)
+    }
 }
 
 /// What somebody else wants of the driver that owns the session. Obeyed before anything else.
@@ -113,7 +121,7 @@ pub enum MailboxEvent {
 /// What a driver can do with an answer just now.
 #[derive(Clone, Copy, Debug)]
 pub struct Wishes {
-    /// Bytes to be moved at most (and one message at least); 0 when the socket does not take more.
+    /// Bytes to be moved at most (and one message or run at least); 0 when the socket does not take more.
     pub bytes_max: u64,
     /// Look for waiting groups too.
     pub groups: bool,
@@ -294,9 +302,9 @@ impl Mailbox {
         shared
     }
 
-    /// The session has ended: nothing is taken any more. Returns what was still queued in memory, and counts what was on
-    /// disk as lost.
-    pub fn close(&self, batch: &mut Batch) -> VecDeque<Delivery> {
+    /// The session has ended: nothing is taken any more. Returns what was queued and others may take, and counts the rest
+    /// as lost.
+    pub fn close(&self, batch: &mut Batch) -> Vec<Delivery> {
         let mut inner = self.inner.lock();
         inner.closed = true;
         inner.online = false;
@@ -305,8 +313,8 @@ impl Mailbox {
             seldom.groups = Vec::new();
         }
         inner.under_way = UnderWay::default();
-        let (queue, on_disk) = inner.waiting.close();
-        inner.lose(DropCause::SessionEnded, on_disk, &self.whose, batch);
+        let (queue, others) = inner.waiting.close();
+        inner.lose(DropCause::SessionEnded, others, &self.whose, batch);
         queue
     }
 
@@ -336,22 +344,17 @@ impl Mailbox {
         Pushed::Full
     }
 
-    /// The same for copies of QoS 0, `bytes` in all; all of them or, with nothing counted, none.
-    pub(super) fn push_run(
-        &self,
-        copies: impl ExactSizeIterator<Item = Delivery>,
-        bytes: u64,
-        batch: &mut Batch,
-    ) -> Pushed {
+    /// The same for copies that are not stored; all of them or, with nothing counted, none.
+    pub(super) fn push_run(&self, run: RunDelivery, batch: &mut Batch) -> Pushed {
         let mut inner = self.inner.lock();
         if inner.closed {
             return Pushed::Closed;
         }
-        if !inner.online || !inner.has_room_for(copies.len() as u64, bytes) {
+        if !inner.online || !inner.has_room_for(run.len(), run.size()) {
             return Pushed::Full;
         }
-        batch.counts.matched += copies.len() as u64;
-        inner.waiting.push_run(copies, bytes); // [MQTT-4.5.0-1]
+        batch.counts.matched += run.len();
+        inner.waiting.push_run(run); // [MQTT-4.5.0-1]
         inner.wake_later(batch);
         Pushed::Queued
     }
@@ -409,9 +412,13 @@ impl Mailbox {
         self.inner.lock().release_reservation(delivery);
     }
 
+    pub(super) fn limits(&self) -> QueueLimits {
+        self.inner.lock().limits
+    }
+
     /// Whether a full queue refuses the publisher.
     pub(super) fn refuses_when_full(&self) -> bool {
-        self.inner.lock().limits.on_full == OnQueueFull::Refuse
+        self.limits().on_full == OnQueueFull::Refuse
     }
 
     /// The driver's look into its mailbox: at most one event, and the waker kept when there is none.
@@ -423,7 +430,7 @@ impl Mailbox {
         waker: &Waker,
         under_way: UnderWay,
         wishes: Wishes,
-        into: &mut VecDeque<Delivery>,
+        into: &mut VecDeque<Queued>,
     ) -> Poll<MailboxEvent> {
         let mut inner = self.inner.lock();
         inner.under_way = under_way;
@@ -542,7 +549,17 @@ impl Mailbox {
     /// [`Mailbox::disk_front`] on.
     pub fn peek(&self, skip: usize, limit: usize) -> (Vec<Delivery>, usize) {
         let inner = self.inner.lock();
-        let found = inner.waiting.in_memory().skip(skip).take(limit).cloned().collect();
+        let (mut skip, mut found) = (skip, Vec::new());
+        for queued in inner.waiting.in_memory() {
+            let messages = queued.messages() as usize;
+            if skip < messages {
+                found.extend(queued.deliveries_from(skip).take(limit - found.len()));
+            }
+            skip = skip.saturating_sub(messages);
+            if found.len() == limit {
+                break;
+            }
+        }
         (found, (inner.waiting.len() - inner.waiting.on_disk()) as usize)
     }
 
@@ -721,7 +738,7 @@ impl Inner {
     }
 
     /// Moves what may be sent now; true when anything was moved.
-    fn move_out(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
+    fn move_out(&mut self, bytes_max: u64, into: &mut VecDeque<Queued>) -> bool {
         if self.waiting.is_queue_empty() {
             return false;
         }
@@ -736,18 +753,18 @@ impl Inner {
         self.move_out_one_by_one(bytes_max, into)
     }
 
-    fn move_out_one_by_one(&mut self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> bool {
+    fn move_out_one_by_one(&mut self, bytes_max: u64, into: &mut VecDeque<Queued>) -> bool {
         let mut moved_bytes = 0;
         while moved_bytes < bytes_max
-            && let Some(delivery) = self.waiting.take_first(self.under_way.window_free > 0)
+            && let Some(queued) = self.waiting.take_first(self.under_way.window_free)
         {
             self.is_stuck = false;
-            moved_bytes += delivery.message.size() as u64;
-            if delivery.qos != QoS::AtMostOnce {
-                self.under_way.window_free -= 1;
-                self.under_way.inflight += 1;
+            moved_bytes += queued.size();
+            if queued.is_acked() {
+                self.under_way.window_free -= queued.messages();
+                self.under_way.inflight += queued.messages();
             }
-            into.push_back(delivery);
+            into.push_back(queued);
         }
         moved_bytes > 0
     }

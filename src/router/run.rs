@@ -1,18 +1,14 @@
-//! QoS 0 messages that one turn has for the same receivers: handed out together, with one look into each mailbox.
+//! Messages that one turn has for the same receivers: handed out together, with one look into each mailbox.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use super::Router;
 use super::batch::Batch;
 use super::mailbox::Pushed;
 use super::subscriptions::{Match, Matches};
-use super::{Router, delivery};
-use crate::message::{DropCause, Message, RowId};
+use crate::message::{DropCause, Message, MessageRun, RowId, RunBuilder, RunDelivery};
 use crate::topic::QoS;
-
-/// So many messages at most, whose counters a fast cache of the processor holds, ...
-const MESSAGES_MAX: usize = 128;
-/// ... and so many copies, for others have to get their turn.
-const COPIES_MAX: u64 = 4096;
 
 /// What has been gathered.
 #[derive(Default)]
@@ -21,114 +17,95 @@ pub(super) struct Run {
     matches: Option<Arc<Matches>>,
     /// Of the subscriptions, when they were found.
     generation: u64,
-    messages: Vec<Message>,
-    /// Of all of them, as [`Message::size`] counts.
-    bytes: u64,
+    messages: RunBuilder,
 }
 
 impl Run {
     pub(super) fn copies(&self) -> u64 {
         let receivers = self.matches.as_ref().map_or(0, |matches| matches.sessions.len());
-        (self.messages.len() * receivers) as u64
-    }
-
-    fn is_full(&self) -> bool {
-        self.messages.len() >= MESSAGES_MAX || self.copies() >= COPIES_MAX
-    }
-
-    /// Whether the message is for the same receivers: another topic's are found apart, even where they are the same.
-    fn goes_on_with(&self, message: &Message, generation: u64) -> bool {
-        let is_alike = |last: &Message| last.topic_bytes() == message.topic_bytes();
-        self.generation == generation && self.messages.last().is_some_and(is_alike)
+        self.messages.len() * receivers as u64
     }
 }
 
 impl Router {
-    /// Takes a message whose publisher gets no answer and that need not be kept, to be handed out with those that follow.
-    /// Gives back one that is none of these: [`Router::publish_kept`] takes it. [`Router::hand_out`] has to come before
-    /// anything else is done for this client.
-    pub fn gather(&self, message: Message, batch: &mut Batch) -> Result<(), Message> {
-        if message.qos() != QoS::AtMostOnce || message.retain() {
-            return Err(message);
-        }
-        let generation = self.subscriptions.generation();
-        if !batch.run.goes_on_with(&message, generation) && !self.begin_run(&message, generation, batch) {
-            return Err(message);
-        }
-        let run = &mut batch.run;
-        run.bytes += message.size() as u64;
-        run.messages.push(message);
-        if run.is_full() {
-            self.hand_out(batch);
-        }
-        Ok(())
-    }
-
-    /// Makes ready for a message that is for others than those before it. False when a group gets it.
-    fn begin_run(&self, message: &Message, generation: u64, batch: &mut Batch) -> bool {
-        let cache = batch.matches.get_or_insert_default();
-        let matches = self.subscriptions.matches(message, cache); // [MQTT-3.3.2-3]
-        if !matches.groups.is_empty() {
+    /// Takes a message that nobody refuses and that need not be kept, to be handed out with those that follow. False for
+    /// one that is none of these: [`Router::publish_kept`] takes it. [`Router::hand_out`] has to come before anything else
+    /// is done for this client.
+    pub fn gather(&self, message: &Message, batch: &mut Batch) -> bool {
+        if !RunBuilder::takes(message) {
             return false;
         }
-        let matches = Arc::clone(matches);
+        let generation = self.subscriptions.generation();
+        // Another topic's receivers are found apart, even where they are the same.
+        let goes_on = batch.run.generation == generation && batch.run.messages.goes_on_with(message);
+        if goes_on {
+            let matches = batch.run.matches.as_ref();
+            if !matches.is_some_and(|matches| matches.take_for_certain(message)) {
+                return false;
+            }
+        } else if !self.begin_run(message, generation, batch) {
+            return false;
+        }
+        batch.run.messages.push(message);
+        if batch.run.messages.is_full() {
+            self.hand_out(batch);
+        }
+        true
+    }
+
+    /// Makes ready for a message that is for others than those before it. False when it is none for a run.
+    fn begin_run(&self, message: &Message, generation: u64, batch: &mut Batch) -> bool {
         self.hand_out(batch);
-        batch.run.matches = Some(matches);
+        let cache = batch.matches.get_or_insert_default();
+        let matches = self.subscriptions.matches(message, cache); // [MQTT-3.3.2-3]
+        if !matches.groups.is_empty() || !matches.take_for_certain(message) {
+            return false;
+        }
+        batch.run.matches = Some(Arc::clone(matches));
         batch.run.generation = generation;
         true
     }
 
-    /// Gives what has been gathered to everybody it is for.
+    /// Gives what has been gathered to everybody it is for: who was subscribed when it came, though one may have
+    /// unsubscribed since.
     pub fn hand_out(&self, batch: &mut Batch) {
         let Some(matches) = batch.run.matches.take() else { return };
-        let mut messages = std::mem::take(&mut batch.run.messages);
-        let bytes = std::mem::take(&mut batch.run.bytes);
+        let Some(run) = batch.run.messages.finish() else { return };
+        let alone = OnceCell::new();
         let mut is_anybody_there = false;
-        let count = messages.len() as u64;
-        if let Some((last, others)) = matches.sessions.split_last() {
-            for found in others {
-                let has_own = found.has_own(&messages);
-                is_anybody_there |= found.push_run(messages.iter().cloned(), bytes, has_own, batch);
-            }
-            // Most messages are for one alone, who gets them as they are.
-            let has_own = last.has_own(&messages);
-            is_anybody_there |= last.push_run(messages.drain(..), bytes, has_own, batch);
+        for found in &matches.sessions {
+            is_anybody_there |= found.push_run(&run, &alone, batch);
         }
         if !is_anybody_there {
-            batch.counts.no_subscriber += count;
+            batch.counts.no_subscriber += run.len();
         }
-        messages.clear();
-        batch.run.messages = messages;
+    }
+}
+
+impl Matches {
+    /// Whether the publisher need not wait for what becomes of the message: at QoS 0 it is told nothing, and else some
+    /// session takes it for certain, and none keeps it on disk. Should that session end within the turn, the message was
+    /// accepted first and lost with the session.
+    fn take_for_certain(&self, message: &Message) -> bool {
+        let takes = |size_max| message.size() as u64 <= size_max && !self.any_stored && !self.may_refuse;
+        message.qos() == QoS::AtMostOnce || self.has_room_for.is_some_and(takes)
     }
 }
 
 impl Match {
-    /// Whether the session published some of them itself and asked for no local.
-    fn has_own(&self, messages: &[Message]) -> bool {
-        self.no_local && messages.iter().any(|message| message.publisher() == self.mailbox.publisher())
-    }
-
-    /// False when the session has ended.
-    fn push_run(
-        &self,
-        mut messages: impl ExactSizeIterator<Item = Message>,
-        bytes: u64,
-        has_own: bool,
-        batch: &mut Batch,
-    ) -> bool {
-        if !has_own {
-            let copy = |message| delivery(message, self.qos, self.retain_as_published, &self.ids);
-            match self.mailbox.push_run(messages.by_ref().map(copy), bytes, batch) {
+    /// False when the session has ended. `alone` are the messages of the run, once somebody has not taken it as a whole.
+    fn push_run(&self, run: &MessageRun, alone: &OnceCell<Vec<Message>>, batch: &mut Batch) -> bool {
+        // Whether the session published it itself and asked for no local.
+        if !(self.no_local && run.publisher() == self.mailbox.publisher()) {
+            match self.mailbox.push_run(RunDelivery::new(run.clone(), self.qos, self.ids.clone()), batch) {
                 Pushed::Queued => return true,
                 Pushed::Closed => return false,
-                Pushed::Full | Pushed::Dropped(_) => {}
+                // One by one, as far as there is room.
+                _ => {}
             }
         }
-        let mut is_there = false;
-        for message in messages {
-            is_there |= self.push_alone(&message, batch);
-        }
-        is_there
+        let messages = alone.get_or_init(|| run.messages().collect());
+        messages.iter().fold(false, |is_there, message| is_there | self.push_alone(message, batch))
     }
 
     fn push_alone(&self, message: &Message, batch: &mut Batch) -> bool {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::mailbox::{Mailbox, SubscriberId};
+use super::mailbox::{Mailbox, OnQueueFull, SubscriberId};
 use super::shared_subscriptions::Group;
 use crate::message::{Message, SubscriptionIds};
 use crate::topic::{QoS, SubscribeOptions, SubscriptionTree};
@@ -31,6 +31,8 @@ pub(super) struct Matches {
     pub(super) groups: Vec<Arc<Group>>,
     /// Some session wants the publisher refused when its queue is full.
     pub(super) may_refuse: bool,
+    /// Some session always takes a message of QoS 1 or 2, unless that is larger than this.
+    pub(super) has_room_for: Option<u64>,
     /// Some session outlives the process.
     pub(super) any_stored: bool,
 }
@@ -61,11 +63,26 @@ pub(super) struct MatchCache {
     all: Vec<Arc<Matches>>,
     /// What the cache holds, roughly.
     bytes: usize,
+    /// Since it was empty.
+    hits: u32,
+    misses: u32,
+    /// Of so many topics more only those with wide matches are kept.
+    resting: u32,
+    /// The last of the others.
+    unkept: Arc<Matches>,
+    collector: Collector,
 }
 
 /// More than this is matched anew: publishers of very many topics gain nothing from a cache. One topic is always kept,
 /// however many subscribe to it.
 const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A cache that has become full and had less than one in three that it was asked for rests for so many times what it had
+/// not: to keep a topic then costs more than to match it, ...
+pub(super) const REST: u32 = 8;
+/// ... unless so many sessions get it.
+const WIDE: usize = 16;
+/// What the collector and the matches that are not kept may keep room for.
+const SESSIONS_KEPT: usize = 1024;
 /// What a cached topic takes beside its name and its matches.
 const CACHED_TOPIC_BYTES: usize = 128;
 
@@ -82,11 +99,31 @@ impl MatchCache {
         self.by_topic.clear();
         self.all.clear();
         self.bytes = 0;
+        (self.hits, self.misses) = (0, 0);
+        self.forget_unkept();
+    }
+
+    /// Sessions may end that it holds.
+    fn forget_unkept(&mut self) {
+        if !self.unkept.sessions.is_empty() {
+            self.unkept = Arc::default();
+        }
+    }
+
+    /// Whether matches are not kept just now.
+    fn rests(&mut self) -> bool {
+        let rests = self.resting > 0;
+        self.resting -= u32::from(rests);
+        rests
     }
 
     fn keep(&mut self, topic: &str, matches: Matches) -> u32 {
+        self.forget_unkept();
         let bytes = CACHED_TOPIC_BYTES + topic.len() + std::mem::size_of_val(&*matches.sessions);
         if self.bytes + bytes > CACHE_BYTES_MAX {
+            if self.hits < self.misses / 2 {
+                self.resting = self.misses.saturating_mul(REST);
+            }
             self.clear();
         }
         self.bytes += bytes;
@@ -143,15 +180,36 @@ impl Subscriptions {
             cache.clear();
             cache.generation = generation;
         }
-        let index = match cache.by_topic.get(message.topic_bytes()) {
-            Some(index) => *index,
-            None => cache.keep(message.topic(), self.collect(message.topic())),
+        let known = cache.by_topic.get(message.topic_bytes()).copied();
+        let rests = cache.rests();
+        cache.hits = cache.hits.saturating_add(u32::from(known.is_some() && !rests));
+        let index = match known {
+            Some(index) => index,
+            None => match self.find(message, rests, cache) {
+                Some(index) => index,
+                None => return &cache.unkept,
+            },
         };
         &cache.all[index as usize]
     }
 
-    fn collect(&self, topic: &str) -> Matches {
-        let mut collector = Collector::default();
+    /// Finds the matches of a topic that is not in the cache. `None` when they are those that are not kept.
+    fn find(&self, message: &Message, rests: bool, cache: &mut MatchCache) -> Option<u32> {
+        // Whoever asked before may still have the last.
+        if Arc::get_mut(&mut cache.unkept).is_none() {
+            cache.unkept = Arc::default();
+        }
+        let matches = Arc::get_mut(&mut cache.unkept)?;
+        self.collect(message.topic(), &mut cache.collector, matches);
+        if rests && matches.sessions.len() < WIDE {
+            return None;
+        }
+        cache.misses = cache.misses.saturating_add(u32::from(!rests));
+        let matches = std::mem::take(matches);
+        Some(cache.keep(message.topic(), matches))
+    }
+
+    fn collect(&self, topic: &str, collector: &mut Collector, into: &mut Matches) {
         let tree = self.tree.read();
         tree.for_each_match(topic, |entries| {
             collector.filters += 1;
@@ -160,11 +218,11 @@ impl Subscriptions {
             }
         });
         drop(tree);
-        collector.finish()
+        collector.finish(into);
     }
 }
 
-/// Gathers the subscriptions that match, then merges those of one session.
+/// Gathers the subscriptions that match, then merges those of one session. Empty in between.
 #[derive(Default)]
 struct Collector {
     filters: usize,
@@ -180,15 +238,26 @@ impl Collector {
         }
     }
 
-    fn finish(mut self) -> Matches {
+    fn finish(&mut self, into: &mut Matches) {
         // One filter matches a session at most once; only several filters can overlap.
-        if self.filters > 1 {
+        if std::mem::take(&mut self.filters) > 1 {
             self.sessions.sort_by_key(|(mailbox, ..)| mailbox.id());
         }
-        let sessions: Vec<Match> = self.sessions.chunk_by(|a, b| a.0.id() == b.0.id()).map(merge).collect();
-        let may_refuse = sessions.iter().any(|found| found.mailbox.refuses_when_full());
-        let any_stored = sessions.iter().any(|found| found.mailbox.is_stored());
-        Matches { sessions, groups: self.groups, may_refuse, any_stored }
+        into.sessions.clear();
+        into.sessions.extend(self.sessions.chunk_by(|a, b| a.0.id() == b.0.id()).map(merge));
+        self.sessions.clear();
+        self.sessions.shrink_to(SESSIONS_KEPT);
+        into.groups.clear();
+        into.groups.append(&mut self.groups);
+        (into.may_refuse, into.has_room_for, into.any_stored) = (false, None, false);
+        for found in &into.sessions {
+            let limits = found.mailbox.limits();
+            into.may_refuse |= limits.on_full == OnQueueFull::Refuse;
+            into.any_stored |= found.mailbox.is_stored();
+            if found.qos != QoS::AtMostOnce && !found.no_local {
+                into.has_room_for = into.has_room_for.max(limits.makes_room_for());
+            }
+        }
     }
 }
 

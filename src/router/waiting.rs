@@ -12,18 +12,19 @@ use std::collections::{HashMap, VecDeque};
 
 use super::batch::Batch;
 use super::row_list::RowList;
-use crate::message::{BrokerTime, Delivery, GroupId, OwnerId, RowId};
-use crate::topic::QoS;
+use crate::message::{BrokerTime, Delivery, GroupId, OwnerId, Queued, RowId, RunDelivery};
 
 #[derive(Default)]
 pub(super) struct Waiting {
-    queue: VecDeque<Delivery>,
+    queue: VecDeque<Queued>,
+    /// QoS 0 messages in `queue`, ...
+    unacked: u32,
+    /// ... and those of QoS 1 and 2.
+    acked: u32,
     /// Of `queue` and `behind`.
     bytes: u64,
     /// Nothing in memory expires before this.
     earliest_expiry: Expiry,
-    /// QoS 1 and 2 messages in `queue`.
-    acked: u32,
     /// There while something waits on disk: most sessions are awake.
     asleep: Option<Box<Asleep>>,
 }
@@ -31,12 +32,23 @@ pub(super) struct Waiting {
 #[derive(Default)]
 struct Asleep {
     disk: RowList,
-    behind: VecDeque<Delivery>,
+    behind: VecDeque<Queued>,
+    /// Messages in `behind`.
+    behind_count: u32,
     /// Nothing on disk expires before this.
     expiry: Expiry,
 }
 
 impl Asleep {
+    fn len(&self) -> u64 {
+        u64::from(self.behind_count) + self.disk.len()
+    }
+
+    fn push_behind(&mut self, queued: Queued) {
+        self.behind_count += queued.messages();
+        self.behind.push_back(queued);
+    }
+
     fn push(&mut self, row: RowId, size: u64, expires_at: BrokerTime) {
         self.expiry.note(expires_at);
         self.disk.push_back(row, size);
@@ -44,7 +56,7 @@ impl Asleep {
 }
 
 /// A write costs as much as some tens of small messages.
-const GATHER_BELOW: usize = 16;
+const GATHER_BELOW: u32 = 16;
 const GATHER_BYTES_BELOW: u64 = 16 * 1024;
 
 /// The earliest of several times.
@@ -63,6 +75,14 @@ impl Expiry {
     }
 }
 
+fn count(queue: &VecDeque<Queued>) -> u32 {
+    queue.iter().map(Queued::messages).sum()
+}
+
+fn count_acked(queue: &VecDeque<Queued>) -> u32 {
+    queue.iter().filter(|queued| queued.is_acked()).map(Queued::messages).sum()
+}
+
 /// Something that waits, named so that it can be taken out.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
@@ -76,13 +96,26 @@ pub fn owner_of(delivery: &Delivery, session: OwnerId) -> OwnerId {
     delivery.group.map_or(session, OwnerId::from)
 }
 
-fn is_acked(delivery: &Delivery) -> bool {
-    delivery.qos != QoS::AtMostOnce
+/// Takes out one message, the first of a run: whether it is acknowledged, its size, and the message unless it is of a run.
+fn take_one(queue: &mut VecDeque<Queued>, index: usize) -> Option<(bool, u64, Option<Delivery>)> {
+    let queued = queue.get_mut(index)?;
+    let is_acked = queued.is_acked();
+    if let Queued::Run(run) = queued
+        && run.len() > 1
+    {
+        return Some((is_acked, run.drop_first(), None));
+    }
+    let size = queued.size();
+    Some((is_acked, size, queue.remove(index).and_then(Queued::into_one)))
 }
 
 impl Waiting {
     pub(super) fn len(&self) -> u64 {
-        (self.queue.len() + self.behind().len()) as u64 + self.on_disk()
+        u64::from(self.in_queue()) + self.asleep.as_ref().map_or(0, |asleep| asleep.len())
+    }
+
+    fn in_queue(&self) -> u32 {
+        self.unacked + self.acked
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -103,8 +136,8 @@ impl Waiting {
         self.asleep.as_ref().and_then(|asleep| asleep.disk.front())
     }
 
-    fn behind(&self) -> &VecDeque<Delivery> {
-        const NONE: &VecDeque<Delivery> = &VecDeque::new();
+    fn behind(&self) -> &VecDeque<Queued> {
+        const NONE: &VecDeque<Queued> = &VecDeque::new();
         self.asleep.as_ref().map_or(NONE, |asleep| &asleep.behind)
     }
 
@@ -114,7 +147,7 @@ impl Waiting {
     }
 
     /// In memory, in order.
-    pub(super) fn in_memory(&self) -> impl Iterator<Item = &Delivery> {
+    pub(super) fn in_memory(&self) -> impl Iterator<Item = &Queued> {
         self.queue.iter().chain(self.behind())
     }
 
@@ -124,27 +157,38 @@ impl Waiting {
         if is_own_row && (parked || self.asleep.is_some()) {
             return self.restore(delivery.row, delivery.message.size() as u64, delivery.message.expires_at());
         }
-        self.bytes += delivery.message.size() as u64;
-        self.earliest_expiry.note(delivery.message.expires_at());
-        // What came from a group is not ordered with the session's own messages.
+        let is_shared = delivery.group.is_some();
+        self.append(Queued::One(delivery), is_shared);
+    }
+
+    /// Puts copies last that are not stored.
+    pub(super) fn push_run(&mut self, run: RunDelivery) {
+        self.append(Queued::Run(run), false);
+    }
+
+    /// What came from a group is not ordered with the session's own messages.
+    fn append(&mut self, queued: Queued, is_shared: bool) {
+        self.bytes += queued.size();
+        self.earliest_expiry.note(queued.expires_at());
         match &mut self.asleep {
-            Some(asleep) if delivery.group.is_none() => asleep.behind.push_back(delivery),
-            _ => {
-                self.acked += u32::from(is_acked(&delivery));
-                self.queue.push_back(delivery);
-            }
+            Some(asleep) if !is_shared => asleep.push_behind(queued),
+            _ => self.push_queue(queued),
         }
     }
 
-    /// Puts copies of QoS 0 last, `bytes` in all, for somebody who is there.
-    pub(super) fn push_run(&mut self, copies: impl ExactSizeIterator<Item = Delivery>, bytes: u64) {
-        self.bytes += bytes;
-        let earliest = &mut self.earliest_expiry;
-        let copies = copies.inspect(|copy| earliest.note(copy.message.expires_at()));
-        match &mut self.asleep {
-            Some(asleep) => asleep.behind.extend(copies),
-            None => self.queue.extend(copies),
-        }
+    fn push_queue(&mut self, queued: Queued) {
+        *self.counter(&queued) += queued.messages();
+        self.queue.push_back(queued);
+    }
+
+    /// Of those in `queue` that are acknowledged like this one.
+    fn counter(&mut self, queued: &Queued) -> &mut u32 {
+        if queued.is_acked() { &mut self.acked } else { &mut self.unacked }
+    }
+
+    fn recount_queue(&mut self) {
+        self.acked = count_acked(&self.queue);
+        self.unacked = count(&self.queue) - self.acked;
     }
 
     /// A copy that waits on disk.
@@ -154,22 +198,24 @@ impl Waiting {
 
     /// Nobody is there to take anything: what is stored leaves the memory.
     pub(super) fn park(&mut self) {
-        if !self.queue.iter().any(|delivery| delivery.row.is_stored()) {
+        if !self.queue.iter().filter_map(Queued::one).any(|delivery| delivery.row.is_stored()) {
             return;
         }
         let later = self.asleep.take().unwrap_or_default();
         let mut now = Asleep { expiry: later.expiry, ..Asleep::default() };
-        self.acked = 0;
-        for delivery in std::mem::take(&mut self.queue) {
-            if delivery.row.is_stored() && delivery.group.is_none() {
-                let size = delivery.message.size() as u64;
-                self.bytes -= size;
-                now.push(delivery.row, size, delivery.message.expires_at());
-            } else {
-                now.behind.push_back(delivery);
+        (self.unacked, self.acked) = (0, 0);
+        for queued in std::mem::take(&mut self.queue) {
+            match queued.one() {
+                Some(delivery) if delivery.row.is_stored() && delivery.group.is_none() => {
+                    let size = queued.size();
+                    self.bytes -= size;
+                    now.push(delivery.row, size, queued.expires_at());
+                }
+                _ => now.push_behind(queued),
             }
         }
         later.disk.iter().for_each(|(row, size)| now.disk.push_back(row, size));
+        now.behind_count += later.behind_count;
         now.behind.extend(later.behind);
         self.asleep = Some(Box::new(now));
         self.surface();
@@ -178,8 +224,8 @@ impl Waiting {
     /// With nothing on disk, what waits behind it is next.
     fn surface(&mut self) {
         if let Some(asleep) = self.asleep.take_if(|asleep| asleep.disk.is_empty()) {
-            self.acked += asleep.behind.iter().filter(|delivery| is_acked(delivery)).count() as u32;
             self.queue.extend(asleep.behind);
+            self.recount_queue();
         }
     }
 
@@ -194,10 +240,10 @@ impl Waiting {
         }
         while let Some(delivery) = self.disk_front().and_then(|row| rows.remove(&row)) {
             self.pop_disk();
-            self.bytes += delivery.message.size() as u64;
-            self.acked += u32::from(is_acked(&delivery));
-            self.earliest_expiry.note(delivery.message.expires_at());
-            self.queue.push_back(delivery);
+            let queued = Queued::One(delivery);
+            self.bytes += queued.size();
+            self.earliest_expiry.note(queued.expires_at());
+            self.push_queue(queued);
         }
         self.surface();
         lost
@@ -215,67 +261,82 @@ impl Waiting {
     }
 
     pub(super) fn oldest_qos0(&self) -> Option<Place> {
-        if self.queue.len() > self.acked as usize {
-            return self.queue.iter().position(|delivery| !is_acked(delivery)).map(Place::Queue);
+        if self.unacked > 0 {
+            return self.queue.iter().position(|queued| !queued.is_acked()).map(Place::Queue);
         }
-        self.behind().iter().position(|delivery| !is_acked(delivery)).map(Place::Behind)
+        self.behind().iter().position(|queued| !queued.is_acked()).map(Place::Behind)
     }
 
-    /// Takes one out, for good.
+    /// Takes one message out, for good: the first of a run.
     pub(super) fn remove(&mut self, place: Place, session: OwnerId, batch: &mut Batch) {
-        let delivery = match place {
-            Place::Queue(0) => self.queue.pop_front(),
-            Place::Queue(index) => self.queue.remove(index),
-            Place::Behind(index) => self.asleep.as_mut().and_then(|asleep| asleep.behind.remove(index)),
-            Place::Disk => {
+        let taken = match (place, &mut self.asleep) {
+            (Place::Queue(index), _) => {
+                let taken = take_one(&mut self.queue, index);
+                taken
+                    .iter()
+                    .for_each(|(is_acked, ..)| *if *is_acked { &mut self.acked } else { &mut self.unacked } -= 1);
+                taken
+            }
+            (Place::Behind(index), Some(asleep)) => {
+                asleep.behind_count -= 1;
+                take_one(&mut asleep.behind, index)
+            }
+            (Place::Behind(_), None) => None,
+            (Place::Disk, _) => {
                 if let Some(row) = self.pop_disk() {
                     batch.end_row(session, row);
                 }
                 return self.surface();
             }
         };
-        let Some(delivery) = delivery else { return };
-        self.bytes -= delivery.message.size() as u64;
-        self.acked -= u32::from(matches!(place, Place::Queue(_)) && is_acked(&delivery));
-        batch.end_row(owner_of(&delivery, session), delivery.row);
+        let Some((_, size, one)) = taken else { return };
+        self.bytes -= size;
+        if let Some(delivery) = one {
+            batch.end_row(owner_of(&delivery, session), delivery.row);
+        }
     }
 
     /// Takes out everything for good; returns how many that were.
     pub(super) fn purge(&mut self, session: OwnerId, batch: &mut Batch) -> u64 {
         let all = std::mem::take(self);
-        all.in_memory().for_each(|delivery| batch.end_row(owner_of(delivery, session), delivery.row));
+        let one = all.in_memory().filter_map(Queued::one);
+        one.for_each(|delivery| batch.end_row(owner_of(delivery, session), delivery.row));
         let on_disk = all.asleep.iter().flat_map(|asleep| asleep.disk.iter());
         on_disk.for_each(|(row, _)| batch.end_row(session, row));
         all.len()
     }
 
-    /// Lets go of everything, as the session has ended: what was in memory, and how many others there were.
-    pub(super) fn close(&mut self) -> (VecDeque<Delivery>, u64) {
-        let mut all = std::mem::take(self);
-        let asleep = all.asleep.take().unwrap_or_default();
-        all.queue.extend(asleep.behind);
-        (all.queue, asleep.disk.len())
+    /// Lets go of everything, as the session has ended: what others may take, and how many more there were.
+    pub(super) fn close(&mut self) -> (Vec<Delivery>, u64) {
+        let all = std::mem::take(self);
+        let count = all.len();
+        let asleep = all.asleep.unwrap_or_default();
+        let one: Vec<_> = all.queue.into_iter().chain(asleep.behind).filter_map(Queued::into_one).collect();
+        let more = count - one.len() as u64;
+        (one, more)
     }
 
     /// Takes out of memory what is not wanted any more; returns how many.
-    fn retain(&mut self, session: OwnerId, batch: &mut Batch, mut wanted: impl FnMut(&Delivery) -> bool) -> u64 {
-        let before = self.queue.len() + self.behind().len();
-        let mut bytes = 0;
+    fn retain(&mut self, session: OwnerId, batch: &mut Batch, mut wanted: impl FnMut(&Queued) -> bool) -> u64 {
+        let (before, mut bytes) = (self.len(), 0);
         let behind = self.asleep.as_mut().map(|asleep| &mut asleep.behind);
         for queue in [&mut self.queue].into_iter().chain(behind) {
-            queue.retain(|delivery| {
-                let wanted = wanted(delivery);
+            queue.retain(|queued| {
+                let wanted = wanted(queued);
                 if wanted {
-                    bytes += delivery.message.size() as u64;
-                } else {
+                    bytes += queued.size();
+                } else if let Queued::One(delivery) = queued {
                     batch.end_row(owner_of(delivery, session), delivery.row);
                 }
                 wanted
             });
         }
         self.bytes = bytes;
-        self.acked = self.queue.iter().filter(|delivery| is_acked(delivery)).count() as u32;
-        (before - self.queue.len() - self.behind().len()) as u64
+        self.recount_queue();
+        if let Some(asleep) = &mut self.asleep {
+            asleep.behind_count = count(&asleep.behind);
+        }
+        before - self.len()
     }
 
     /// Drops from memory what has expired; returns how many.
@@ -284,10 +345,10 @@ impl Waiting {
             return 0;
         }
         let mut earliest = Expiry::default();
-        let expired = self.retain(session, batch, |delivery| {
-            let is_expired = delivery.message.is_expired(now);
+        let expired = self.retain(session, batch, |queued| {
+            let is_expired = now >= queued.expires_at();
             if !is_expired {
-                earliest.note(delivery.message.expires_at());
+                earliest.note(queued.expires_at());
             }
             !is_expired
         });
@@ -297,46 +358,55 @@ impl Waiting {
 
     /// Drops QoS 0; returns how many.
     pub(super) fn drop_qos0(&mut self, session: OwnerId, batch: &mut Batch) -> u64 {
-        if self.queue.len() == self.acked as usize && self.behind().is_empty() {
+        if self.unacked == 0 && self.behind().is_empty() {
             return 0;
         }
-        self.retain(session, batch, is_acked)
+        self.retain(session, batch, Queued::is_acked)
     }
 
     /// Takes out copies of shared subscriptions, those of some groups.
     pub(super) fn take_shared(&mut self, of: impl Fn(GroupId) -> bool) -> Vec<Delivery> {
-        let is_wanted = |delivery: &Delivery| delivery.group.is_some_and(&of);
+        let is_wanted = |queued: &Queued| queued.one().and_then(|delivery| delivery.group).is_some_and(&of);
         if !self.queue.iter().any(is_wanted) {
             return Vec::new();
         }
-        let (shared, own): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queue).into_iter().partition(is_wanted);
-        self.queue = own.into();
-        self.bytes -= shared.iter().map(|delivery| delivery.message.size() as u64).sum::<u64>();
-        self.acked -= shared.iter().filter(|delivery| is_acked(delivery)).count() as u32;
-        shared
+        let (shared, own): (VecDeque<_>, _) = std::mem::take(&mut self.queue).into_iter().partition(is_wanted);
+        self.queue = own;
+        self.bytes -= shared.iter().map(Queued::size).sum::<u64>();
+        self.recount_queue();
+        shared.into_iter().filter_map(Queued::into_one).collect()
     }
 
     /// Moves everything out at once if it is all in memory and within the bounds; how many of them are acknowledged.
-    pub(super) fn take_all(&mut self, acked_max: u32, bytes_max: u64) -> Option<(VecDeque<Delivery>, u32)> {
+    pub(super) fn take_all(&mut self, acked_max: u32, bytes_max: u64) -> Option<(VecDeque<Queued>, u32)> {
         let fits = self.acked <= acked_max && self.bytes <= bytes_max && self.asleep.is_none();
         if !fits || self.queue.is_empty() {
             return None;
         }
-        self.bytes = 0;
+        (self.unacked, self.bytes) = (0, 0);
         Some((std::mem::take(&mut self.queue), std::mem::take(&mut self.acked)))
     }
 
-    /// The first in memory, if it is one that needs no acknowledgement or `acked` are allowed.
-    pub(super) fn take_first(&mut self, acked: bool) -> Option<Delivery> {
-        let delivery = self.queue.pop_front_if(|delivery| acked || !is_acked(delivery))?;
-        self.bytes -= delivery.message.size() as u64;
-        self.acked -= u32::from(is_acked(&delivery));
-        Some(delivery)
+    /// The first in memory that need no acknowledgement, or of the others as many as `acked_max`.
+    pub(super) fn take_first(&mut self, acked_max: u32) -> Option<Queued> {
+        let front = self.queue.front_mut()?;
+        let taken = match front {
+            _ if !front.is_acked() => self.queue.pop_front(),
+            _ if acked_max == 0 => None,
+            Queued::Run(run) => match run.split_first(acked_max.try_into().unwrap_or(u16::MAX)) {
+                Some(first) => Some(Queued::Run(first)),
+                None => self.queue.pop_front(),
+            },
+            Queued::One(_) => self.queue.pop_front(),
+        }?;
+        *self.counter(&taken) -= taken.messages();
+        self.bytes -= taken.size();
+        Some(taken)
     }
 
     /// So few that a write for them alone costs more than they do.
     pub(super) fn is_worth_gathering(&self) -> bool {
-        (1..GATHER_BELOW).contains(&self.queue.len()) && self.bytes < GATHER_BYTES_BELOW
+        (1..GATHER_BELOW).contains(&self.in_queue()) && self.bytes < GATHER_BYTES_BELOW
     }
 
     pub(super) fn is_queue_empty(&self) -> bool {

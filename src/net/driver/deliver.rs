@@ -7,7 +7,7 @@ use super::attach::Reading;
 use super::turn::Turn;
 use super::{Driver, End, Progress, Stage, gather};
 use crate::auth::Subscribing;
-use crate::message::{Delivery, DropCause, Message, RowId};
+use crate::message::{Delivery, DropCause, Message, Queued, RowId, RunDelivery};
 use crate::net::{keeper, operator};
 use crate::packet::{QoS, ReasonCode};
 use crate::protocol::{Delivered, Replay, Resent, Violation};
@@ -141,15 +141,31 @@ impl Driver {
 
     fn send_deliveries(&mut self, turn: &mut Turn) {
         let mut deliveries = std::mem::take(&mut turn.deliveries);
-        for delivery in deliveries.drain(..) {
-            self.send(delivery, turn);
+        for queued in deliveries.drain(..) {
+            match queued {
+                Queued::One(delivery) => self.send(delivery, turn),
+                Queued::Run(run) => self.send_run(&run, turn),
+            }
         }
         turn.deliveries = deliveries;
     }
 
+    fn send_run(&mut self, run: &RunDelivery, turn: &mut Turn) {
+        if !self.may_receive(|| run.topic()) {
+            return self.lose(DropCause::NotAuthorized, run.len(), &mut turn.batch);
+        }
+        turn.answer_has_publish |= self.holds_publish();
+        let out = if turn.answer_has_publish { &mut turn.answer } else { &mut turn.out };
+        let delivered = self.connection.deliver_run(turn.batch.now, run, out);
+        count_sent(run.qos, delivered.sent, delivered.payload_bytes, turn);
+        if let Some(cause) = delivered.dropped {
+            self.lose(cause, run.len() - delivered.sent, &mut turn.batch);
+        }
+    }
+
     fn send(&mut self, delivery: Delivery, turn: &mut Turn) {
         let (row, from) = (delivery.row, owner_of(&delivery, self.owner()));
-        if !self.may_receive(&delivery.message) {
+        if !self.may_receive(|| delivery.message.topic()) {
             self.lose(DropCause::NotAuthorized, 1, &mut turn.batch);
             turn.batch.end_row(from, row);
             return;
@@ -166,7 +182,7 @@ impl Driver {
                 turn.batch.end_row(from, row);
             }
             Delivered::Sent => {
-                count_sent(qos, payload, turn);
+                count_sent(qos, 1, payload, turn);
                 match packet_id {
                     Some(id) => turn.promise(Change::Sent { owner: self.owner(), row, packet_id: id.get(), from }),
                     None if qos == QoS::AtMostOnce => turn.batch.end_row(from, row),
@@ -205,10 +221,9 @@ impl Driver {
     }
 
     /// Subscriptions that are allowed in part are checked here, message by message.
-    fn may_receive(&self, message: &Message) -> bool {
+    fn may_receive<'m>(&self, topic: impl FnOnce() -> &'m str) -> bool {
         let Stage::Attached(attached) = &self.stage else { return false };
-        !attached.filtered
-            || self.place.listener.access.load().authorizer.may_receive(&attached.identity, message.topic())
+        !attached.filtered || self.place.listener.access.load().authorizer.may_receive(&attached.identity, topic())
     }
 
     fn resend(&mut self, turn: &mut Turn) -> bool {
@@ -322,12 +337,12 @@ fn retained_delivery(message: Message, replay: &Replay) -> Delivery {
     Delivery { message, qos, retain: true, subscription_ids, group: None, row: RowId::NONE }
 }
 
-fn count_sent(qos: QoS, payload: u64, turn: &mut Turn) {
-    turn.batch.counts.sent_payload_bytes += payload;
+fn count_sent(qos: QoS, messages: u64, payload_bytes: u64, turn: &mut Turn) {
+    turn.batch.counts.sent_payload_bytes += payload_bytes;
     match qos {
-        QoS::AtMostOnce => turn.batch.counts.sent_qos0 += 1,
-        QoS::AtLeastOnce => turn.batch.counts.sent_qos1 += 1,
-        QoS::ExactlyOnce => turn.batch.counts.sent_qos2 += 1,
+        QoS::AtMostOnce => turn.batch.counts.sent_qos0 += messages,
+        QoS::AtLeastOnce => turn.batch.counts.sent_qos1 += messages,
+        QoS::ExactlyOnce => turn.batch.counts.sent_qos2 += messages,
     }
 }
 

@@ -255,10 +255,10 @@ impl Driver {
             turn.batch.counts.not_authorised += 1;
             return Some(Routed::NotAuthorized);
         }
-        let Err(message) = self.place.shared.router.gather(message, &mut turn.batch) else {
-            return Some(Routed::Accepted);
-        };
         let is_remembered = reply.qos == QoS::ExactlyOnce && attached.mailbox.is_stored();
+        if !is_remembered && self.place.shared.router.gather(&message, &mut turn.batch) {
+            return Some(Routed::Accepted);
+        }
         let packet_id = reply.packet_id.filter(|_| is_remembered);
         let received = packet_id.map(|packet_id| (attached.mailbox.owner(), packet_id.get()));
         let before = turn.tickets.len();

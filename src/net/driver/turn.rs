@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::POLL_WORK_MAX;
 use super::inbound::TURN_COPIES_MAX;
-use crate::message::{BrokerTime, Delivery};
+use crate::message::{BrokerTime, Queued};
 use crate::net::context::Shared;
 use crate::net::keeper::{Keeper, Tickets};
 use crate::protocol::Output;
@@ -31,7 +31,7 @@ pub(super) struct Turn {
     /// Others have had their turn before this poll: it puts nothing off.
     pub(super) comes_late: bool,
     pub(super) batch: Batch,
-    pub(super) deliveries: VecDeque<Delivery>,
+    pub(super) deliveries: VecDeque<Queued>,
     /// Answers that may have to wait until what they promise is safe.
     pub(super) answer: Output,
     /// Answers to pings: they tell that the connection lives, not that the disk does, and wait for no promise.

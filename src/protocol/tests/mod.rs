@@ -13,6 +13,7 @@ mod notation;
 mod outbound;
 mod publish;
 mod resume;
+mod run;
 mod script;
 mod subscribe;
 mod will;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::message::RunDelivery;
 use crate::packet::{
     Ack, Decoded, Decoder, PacketId, Sender, Subscribe, SubscribeFilters, Unsubscribe, UnsubscribeFilters,
 };
@@ -218,11 +219,28 @@ impl Script {
     /// A message for the client arrives.
     #[track_caller]
     pub fn check_deliver(&mut self, delivery: Delivery, expected: &[&str]) {
-        let lines = match self.connection.deliver(self.now, delivery, &mut self.out) {
-            Delivered::Sent => self.sent(),
-            Delivered::Dropped(cause) => vec![format!("dropped {}", cause.name())],
-        };
+        let lines = self.deliver(delivery).unwrap_or_else(|cause| vec![format!("dropped {}", cause.name())]);
         assert_eq!(lines, expected);
+    }
+
+    pub fn deliver(&mut self, delivery: Delivery) -> Result<Vec<String>, DropCause> {
+        match self.connection.deliver(self.now, delivery, &mut self.out) {
+            Delivered::Sent => Ok(self.sent()),
+            Delivered::Dropped(cause) => Err(cause),
+        }
+    }
+
+    pub fn deliver_run(&mut self, run: &RunDelivery) -> (DeliveredRun, Vec<String>) {
+        let delivered = self.connection.deliver_run(self.now, run, &mut self.out);
+        let qos0 = if run.qos == AtMostOnce { delivered.sent } else { 0 };
+        assert_eq!((self.out.packets, self.out.qos0_messages), (delivered.sent, qos0));
+        (delivered, self.sent())
+    }
+
+    /// The same, in words.
+    pub fn resent(mut self) -> Vec<String> {
+        self.connection.resend(self.now, usize::MAX, &mut self.out);
+        self.sent()
     }
 
     /// What was in flight before the reconnect goes out again; returns why the rest was given up.

@@ -94,8 +94,7 @@ impl World {
         let parts = MessageParts { expires_at, publisher, retain, ..parts(topic, &payload, qos) };
         let message = Message::new(&parts);
         let Fixture { router, batch } = &mut self.fixture;
-        let left = if self.gathers { router.gather(message, batch) } else { Err(message) };
-        if let Err(message) = left {
+        if !(self.gathers && router.gather(&message, batch)) {
             self.fixture.give(&message);
         }
     }
@@ -116,8 +115,9 @@ impl World {
                     }
                 }
                 Poll::Ready(MailboxEvent::Deliveries) => {
-                    self.delivered += into.iter().filter(|delivery| delivery.qos == AtMostOnce).count() as u64;
-                    member.client.inflight.extend(into.drain(..).filter(|delivery| delivery.qos != AtMostOnce));
+                    let (acked, others): (Vec<_>, Vec<_>) = into.drain(..).partition(Queued::is_acked);
+                    self.delivered += u64::from(others.iter().map(Queued::messages).sum::<u32>());
+                    member.client.inflight.extend(acked.iter().flat_map(Queued::deliveries));
                 }
                 Poll::Ready(_) => {}
                 Poll::Pending => break,

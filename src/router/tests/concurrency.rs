@@ -33,7 +33,7 @@ fn drive(router: &Router, mailbox: &Arc<Mailbox>, window: u32, mut enough: impl 
         let free = UnderWay { window_free: window, ..UnderWay::default() };
         match mailbox.poll(&waker, free, wishes(u64::MAX, true), &mut into) {
             Poll::Ready(MailboxEvent::Deliveries) => {
-                if into.drain(..).any(|delivery| enough(&delivery)) {
+                if into.drain(..).any(|queued| queued.deliveries().any(|delivery| enough(&delivery))) {
                     return;
                 }
             }
@@ -255,7 +255,7 @@ fn what_is_retained_is_what_every_subscriber_got_last() {
         let window = UnderWay { window_free: u32::MAX, ..UnderWay::default() };
         let polled = mailbox.poll(Waker::noop(), window, wishes(u64::MAX, false), &mut into);
         assert_eq!((polled, into.len()), (Poll::Ready(MailboxEvent::Deliveries), 4));
-        let last = into.back().map(|delivery| delivery.message.payload().to_vec()).unwrap_or_default();
+        let last = into.back().and_then(Queued::one).map(|last| last.message.payload().to_vec()).unwrap_or_default();
         let mut retained = Vec::new();
         router.retained_page("t", None, 1, Router::ANY_VERSION, BrokerTime::default(), |message| {
             retained = message.payload().to_vec();

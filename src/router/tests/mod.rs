@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Poll, Wake, Waker};
 
 use super::*;
-use crate::message::MessageParts;
+use crate::message::{MessageParts, Queued};
 use crate::topic::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 
 const LIMITS: QueueLimits =
@@ -179,7 +179,7 @@ impl Client {
         UnderWay { inflight, window_free: self.window.saturating_sub(inflight), ..UnderWay::default() }
     }
 
-    fn poll(&self, bytes_max: u64, into: &mut VecDeque<Delivery>) -> Poll<MailboxEvent> {
+    fn poll(&self, bytes_max: u64, into: &mut VecDeque<Queued>) -> Poll<MailboxEvent> {
         self.mailbox.poll(&Waker::from(Arc::clone(&self.wakes)), self.under_way(), wishes(bytes_max, true), into)
     }
 
@@ -213,7 +213,7 @@ impl Client {
         let mut taken = Vec::new();
         let mut into = VecDeque::new();
         while let Poll::Ready(MailboxEvent::Deliveries) = self.poll(u64::MAX, &mut into) {
-            for delivery in into.drain(..) {
+            for delivery in into.drain(..).flat_map(|queued| queued.deliveries().collect::<Vec<_>>()) {
                 taken.push(delivery.clone());
                 if delivery.qos != AtMostOnce {
                     self.inflight.push(delivery);

@@ -1,6 +1,7 @@
 //! Who gets a message, and in what form.
 
 use super::*;
+use crate::router::subscriptions::REST;
 
 // [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]
 #[test]
@@ -186,6 +187,44 @@ fn what_a_thread_remembers_of_matches_is_bounded() {
         most = most.max(fixture.batch.matches.as_ref().map_or(0, |cache| cache.bytes()));
     }
     assert!((1_000_000..=16 * 1024 * 1024).contains(&most), "{most}");
+}
+
+#[test]
+fn matches_of_topics_that_come_once_are_not_remembered_for_long() {
+    let mut fixture = Fixture::new();
+    let mut client = fixture.client_with("c", QueueLimits { messages_max: 1, ..LIMITS });
+    fixture.subscribe(&client, "#", qos(AtMostOnce));
+    for n in 0..20 {
+        let another = fixture.client(&n.to_string());
+        fixture.subscribe(&another, "wide", qos(AtMostOnce));
+    }
+    let bytes = |fixture: &Fixture| fixture.batch.matches.as_ref().map_or(0, |cache| cache.bytes());
+    let mut publish = |topic: &str| {
+        // The short ones in runs, which hold on to their matches until they are handed out.
+        if !fixture.router.gather(&message(topic, "", AtMostOnce), &mut fixture.batch) {
+            fixture.publish(topic, "", AtMostOnce);
+        }
+        fixture.flush();
+        assert_eq!(client.read(), [format!("{topic} '' q0")]);
+        bytes(&fixture)
+    };
+    // So long that some hundred fill the cache.
+    let long = |n: usize| format!("{n}/{}", "x".repeat(60_000));
+    let filled = (0..).find(|n| publish(&long(*n)) < 60_000 * n).expect("it becomes full");
+    let kept = publish("short");
+    let rest = filled * REST as usize;
+    for n in 0..rest - 10 {
+        assert_eq!(publish(["short", "shorter", "wide"][n % 3]) > kept, n >= 2, "only what many get is remembered");
+    }
+    let kept = publish("wide");
+    for _ in 0..20 {
+        publish("short");
+    }
+    assert!(publish("shorter") > kept, "it rests no more");
+    // With topics that come twice it does not rest.
+    let filled = (0..).find(|n| publish(&long(*n)).max(publish(&long(*n))) < 60_000 * n).expect("it becomes full");
+    let before = publish(&long(filled + 1));
+    assert!(publish(&long(filled + 2)) > before);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::message::{Message, MessageParts, PublisherId, SubscriptionIds};
+use crate::message::{Message, MessageParts, PublisherId, RunBuilder, SubscriptionIds};
+use crate::topic::QoS;
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 300;
@@ -56,6 +57,10 @@ fn number(delivery: &Delivery) -> u64 {
     u64::from_be_bytes(delivery.message.payload().try_into().unwrap())
 }
 
+fn numbers(queued: &Queued) -> impl Iterator<Item = u64> {
+    queued.deliveries().map(|delivery| number(&delivery))
+}
+
 impl Run {
     fn new(seed: u64) -> Run {
         Run {
@@ -86,6 +91,28 @@ impl Run {
         self.waiting.push(copy, parked);
         self.known.insert(self.next, known);
         self.next += 1;
+    }
+
+    fn push_run(&mut self) {
+        let ms = self.random.random_range(1..1000);
+        let expires_at = if self.random.random_bool(0.2) { BrokerTime::from_millis(ms) } else { BrokerTime::NEVER };
+        let qos = if self.random.random_bool(0.3) { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        let mut messages = RunBuilder::default();
+        for _ in 0..self.random.random_range(1..5) {
+            let mut known = Known { qos, is_stored: false, is_shared: false, expires_at, size: 0 };
+            let copy = delivery(self.next, &known);
+            known.size = copy.message.size() as u64;
+            assert!(messages.is_empty() || messages.goes_on_with(&copy.message));
+            messages.push(&copy.message);
+            self.known.insert(self.next, known);
+            self.next += 1;
+        }
+        let run = messages.finish().expect("there are some");
+        self.waiting.push_run(RunDelivery::new(run, QoS::ExactlyOnce, SubscriptionIds::None));
+    }
+
+    fn took_all(&mut self, queued: &Queued) {
+        queued.deliveries().for_each(|delivery| self.took(&delivery));
     }
 
     /// It has come out for its client: own copies of a kind in their order.
@@ -156,7 +183,7 @@ impl Run {
         let before = self.waiting.len();
         self.waiting.remove(place, SESSION, &mut self.batch);
         assert_eq!(self.waiting.len(), before - 1, "seed {}", self.seed);
-        let left: Vec<u64> = self.waiting.in_memory().map(number).chain(self.on_disk()).collect();
+        let left: Vec<u64> = self.waiting.in_memory().flat_map(numbers).chain(self.on_disk()).collect();
         assert_eq!(self.forget(|number, _| !left.contains(&number)), 1, "seed {}", self.seed);
     }
 
@@ -170,7 +197,8 @@ impl Run {
     fn step(&mut self) {
         let now = BrokerTime::from_millis(self.random.random_range(0..1000));
         match self.random.random_range(0..100) {
-            0..45 => self.push(),
+            0..38 => self.push(),
+            38..45 => self.push_run(),
             45..53 => {
                 self.take_shared();
                 self.waiting.park();
@@ -178,16 +206,15 @@ impl Run {
             53..68 => self.page(),
             68..73 => {
                 if let Some((taken, acked)) = self.waiting.take_all(20, 4000) {
-                    let all = taken.iter().filter(|delivery| is_acked(delivery)).count();
-                    assert_eq!(acked as usize, all, "seed {}", self.seed);
-                    taken.iter().for_each(|delivery| self.took(delivery));
+                    assert_eq!(acked, count_acked(&taken), "seed {}", self.seed);
+                    taken.iter().for_each(|queued| self.took_all(queued));
                 }
             }
             73..83 => {
-                let acked = self.random.random_bool(0.8);
-                if let Some(taken) = self.waiting.take_first(acked) {
-                    assert!(acked || taken.qos == QoS::AtMostOnce, "seed {}", self.seed);
-                    self.took(&taken);
+                let acked_max = self.random.random_range(0..4);
+                if let Some(taken) = self.waiting.take_first(acked_max) {
+                    assert!(!taken.is_acked() || taken.messages() <= acked_max, "seed {}", self.seed);
+                    self.took_all(&taken);
                 }
             }
             83..87 => self.remove_oldest(self.waiting.oldest()),
@@ -212,13 +239,14 @@ impl Run {
     }
 
     fn check(&self) {
-        let mut there: Vec<u64> = self.waiting.in_memory().map(number).chain(self.on_disk()).collect();
+        let mut there: Vec<u64> = self.waiting.in_memory().flat_map(numbers).chain(self.on_disk()).collect();
         there.sort_unstable();
         assert!(there.iter().eq(self.known.keys()), "seed {}: {there:?}, not {:?}", self.seed, self.known);
         let bytes: u64 = self.known.values().map(|known| known.size).sum();
         assert_eq!((self.waiting.len(), self.waiting.bytes()), (there.len() as u64, bytes), "seed {}", self.seed);
-        let acked = self.waiting.queue.iter().filter(|delivery| is_acked(delivery)).count();
-        assert_eq!(self.waiting.acked() as usize, acked, "seed {}", self.seed);
+        let queue = &self.waiting.queue;
+        assert_eq!(self.waiting.acked(), count_acked(queue), "seed {}", self.seed);
+        assert_eq!(self.waiting.unacked, count(queue) - count_acked(queue), "seed {}", self.seed);
         assert!(self.waiting.asleep.as_ref().is_none_or(|asleep| !asleep.disk.is_empty()), "seed {}", self.seed);
     }
 }

@@ -1,0 +1,396 @@
+//! Messages that go the same way: what one client publishes to one topic in one turn, encoded one behind the other.
+//!
+//! However many they are, they are one allocation, and a copy for one more subscriber costs a counter. At QoS 0 most
+//! subscribers get the bytes as they stand here.
+
+use std::ops::Range;
+
+use triomphe::ThinArc;
+
+use super::{BrokerTime, Delivery, Message, MessageParts, PublisherId, RowId, SubscriptionIds, version_of};
+use crate::packet::{EncodedPublish, ProtocolVersion};
+use crate::topic::QoS;
+
+/// So many bytes make a run full: it stays in memory as a whole while one of its messages is in flight. A longer packet
+/// gains nothing from a run, so a run has less than twice as much, and some thousand messages at most.
+const BYTES_MAX: usize = 16 * 1024;
+
+#[derive(Clone, Debug)]
+struct Header {
+    expires_at: BrokerTime,
+    publisher: PublisherId,
+    qos: QoS,
+    is_v5: bool,
+    /// Where the topic is in the first packet.
+    topic_start: u8,
+    topic_len: u16,
+    messages: u16,
+    /// Of all of them, as [`Message::size`] counts.
+    size: u64,
+    payload_bytes: u64,
+    /// The longest packet.
+    packet_bytes_max: u32,
+}
+
+impl Header {
+    fn topic(&self) -> Range<usize> {
+        let start = usize::from(self.topic_start);
+        start..start + usize::from(self.topic_len)
+    }
+}
+
+/// Some messages, none of them retained. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct MessageRun(ThinArc<Header, u8>);
+
+/// Where a run is put together.
+#[derive(Debug, Default)]
+pub struct RunBuilder {
+    /// There while there are messages.
+    header: Option<Header>,
+    packets: Vec<u8>,
+}
+
+impl RunBuilder {
+    /// Whether the message may stand in a run at all.
+    pub fn takes(message: &Message) -> bool {
+        let is_small = message.header().apart.is_none() && message.encoded_bytes().len() <= BYTES_MAX;
+        is_small && !message.retain()
+    }
+
+    pub fn len(&self) -> u64 {
+        self.header.as_ref().map_or(0, |header| header.messages.into())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.header.is_none()
+    }
+
+    /// Whether there is room for more.
+    pub fn is_full(&self) -> bool {
+        self.packets.len() >= BYTES_MAX
+    }
+
+    /// Whether a message that a run takes can stand in this one.
+    pub fn goes_on_with(&self, message: &Message) -> bool {
+        let (Some(header), other) = (&self.header, message.header()) else { return false };
+        self.packets[header.topic()] == *message.topic_bytes()
+            && (header.expires_at, header.publisher) == (other.expires_at, other.publisher)
+            && (header.qos, header.is_v5) == (other.qos, other.is_v5)
+    }
+
+    /// Puts a message last that can stand here, or is the first.
+    pub fn push(&mut self, message: &Message) {
+        let packet = message.encoded_bytes();
+        let of = message.header();
+        let header = self.header.get_or_insert(Header {
+            expires_at: of.expires_at,
+            publisher: of.publisher,
+            qos: of.qos,
+            is_v5: of.is_v5,
+            topic_start: of.topic_start,
+            topic_len: of.topic_len,
+            messages: 0,
+            size: 0,
+            payload_bytes: 0,
+            packet_bytes_max: 0,
+        });
+        header.messages += 1;
+        header.size += message.size() as u64;
+        header.payload_bytes += message.payload().len() as u64;
+        header.packet_bytes_max = header.packet_bytes_max.max(packet.len() as u32);
+        self.packets.extend_from_slice(packet);
+    }
+
+    /// Everything so far; the buffer stays. `None` when there is nothing.
+    pub fn finish(&mut self) -> Option<MessageRun> {
+        let header = self.header.take()?;
+        let run = MessageRun(ThinArc::from_header_and_slice(header, &self.packets));
+        self.packets.clear();
+        Some(run)
+    }
+}
+
+impl MessageRun {
+    fn header(&self) -> &Header {
+        &self.0.header.header
+    }
+
+    pub fn len(&self) -> u64 {
+        self.header().messages.into()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The packets, one behind the other.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    pub fn publisher(&self) -> PublisherId {
+        self.header().publisher
+    }
+
+    pub fn expires_at(&self) -> BrokerTime {
+        self.header().expires_at
+    }
+
+    /// The QoS they were published with.
+    pub fn qos(&self) -> QoS {
+        self.header().qos
+    }
+
+    fn version(&self) -> ProtocolVersion {
+        version_of(self.header().is_v5)
+    }
+
+    fn topic(&self) -> &str {
+        std::str::from_utf8(&self.bytes()[self.header().topic()]).unwrap_or_default()
+    }
+
+    /// Each alone.
+    pub fn messages(&self) -> impl Iterator<Item = Message> {
+        self.members(0).take(self.header().messages.into()).map(|member| self.message(&member))
+    }
+
+    fn message(&self, member: &Member<'_>) -> Message {
+        let parts = MessageParts {
+            topic_prefix: "",
+            topic: self.topic(),
+            forward: member.forward,
+            payload: &self.bytes()[member.payload.clone()],
+            qos: self.qos(),
+            retain: false,
+            expires_at: self.expires_at(),
+            publisher: self.publisher(),
+        };
+        Message::received(&parts, self.version(), None)
+    }
+
+    /// Those from that offset on.
+    fn members(&self, mut at: usize) -> impl Iterator<Item = Member<'_>> {
+        std::iter::from_fn(move || {
+            let member = (at < self.bytes().len()).then(|| self.member(at))?;
+            at = member.payload.end;
+            Some(member)
+        })
+    }
+
+    fn member(&self, at: usize) -> Member<'_> {
+        let topic_len = usize::from(self.header().topic_len);
+        let (packet, forward) = EncodedPublish::first_of(&self.bytes()[at..], topic_len, self.version());
+        let payload = at + packet.payload_start..at + packet.bytes.len();
+        Member { at: at as u32, packet, forward, payload }
+    }
+}
+
+/// One message of a run.
+pub struct Member<'a> {
+    /// Where in the run's bytes it is.
+    pub at: u32,
+    pub packet: EncodedPublish<'a>,
+    /// As [`Message::forward`].
+    pub forward: &'a [u8],
+    /// Where in the run's bytes its payload is; the next message begins behind it.
+    pub payload: Range<usize>,
+}
+
+/// A run, or what is left of it, on its way to one session.
+#[derive(Clone, Debug)]
+pub struct RunDelivery {
+    pub run: MessageRun,
+    pub subscription_ids: SubscriptionIds,
+    /// Where the first that is left begins.
+    from: u32,
+    left: u16,
+    /// The QoS of these copies: the lower of the messages' and the subscription's.
+    pub qos: QoS,
+}
+
+impl RunDelivery {
+    pub fn new(run: MessageRun, qos: QoS, subscription_ids: SubscriptionIds) -> Self {
+        RunDelivery { from: 0, left: run.header().messages, qos: qos.min(run.qos()), run, subscription_ids } // [MQTT-3.8.4-8]
+    }
+
+    pub fn len(&self) -> u64 {
+        self.left.into()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    pub fn topic(&self) -> &str {
+        self.run.topic()
+    }
+
+    pub fn expires_at(&self) -> BrokerTime {
+        self.run.expires_at()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.left == self.run.header().messages
+    }
+
+    /// What they count for in limits.
+    pub fn size(&self) -> u64 {
+        match self.is_whole() {
+            true => self.run.header().size,
+            false => self.members().map(|member| self.size_of(&member)).sum(),
+        }
+    }
+
+    pub fn payload_bytes(&self) -> u64 {
+        match self.is_whole() {
+            true => self.run.header().payload_bytes,
+            false => self.members().map(|member| member.payload.len() as u64).sum(),
+        }
+    }
+
+    fn size_of(&self, member: &Member<'_>) -> u64 {
+        let topic_len = usize::from(self.run.header().topic_len);
+        Message::size_of(topic_len + member.forward.len() + member.payload.len()) as u64
+    }
+
+    /// Takes out the first; returns its size.
+    pub fn drop_first(&mut self) -> u64 {
+        let Some(first) = self.members().next() else { return 0 };
+        let (size, end) = (self.size_of(&first), first.payload.end);
+        self.from = end as u32;
+        self.left -= 1;
+        size
+    }
+
+    /// Splits off the first so many, if there are more: only of a run that is acknowledged, since the bytes of others are
+    /// sent to the end, see [`RunDelivery::encoded`].
+    pub fn split_first(&mut self, messages: u16) -> Option<RunDelivery> {
+        debug_assert!(self.qos != QoS::AtMostOnce, "there is no window at QoS 0");
+        if messages >= self.left {
+            return None;
+        }
+        let end = self.members().take(messages.into()).last().map_or(self.from, |last| last.payload.end as u32);
+        let first = RunDelivery { left: messages, ..self.clone() };
+        self.from = end;
+        self.left -= messages;
+        Some(first)
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
+        self.run.members(self.from as usize).take(self.left.into())
+    }
+
+    /// Each as a delivery of its own.
+    pub fn deliveries(&self) -> impl Iterator<Item = Delivery> {
+        self.deliveries_from(0)
+    }
+
+    fn deliveries_from(&self, skip: usize) -> impl Iterator<Item = Delivery> {
+        self.members().skip(skip).map(|member| self.delivery(&member))
+    }
+
+    fn delivery(&self, member: &Member<'_>) -> Delivery {
+        Delivery {
+            message: self.run.message(member),
+            qos: self.qos,
+            retain: false,
+            subscription_ids: self.subscription_ids.clone(),
+            group: None,
+            row: RowId::NONE,
+        }
+    }
+
+    /// The one at that [`Member::at`].
+    pub fn delivery_at(&self, at: u32) -> Delivery {
+        self.delivery(&self.run.member(at as usize))
+    }
+
+    /// Whether they are messages of the same run.
+    pub fn is_of(&self, run: &MessageRun) -> bool {
+        std::ptr::eq(self.run.bytes(), run.bytes())
+    }
+
+    /// Where in the run's bytes the packets are that a receiver of this version gets at QoS 0 without properties of its own.
+    /// `None` when they are none of that, or one is longer than `packet_bytes_max`.
+    pub fn encoded(&self, version: ProtocolVersion, packet_bytes_max: usize) -> Option<Range<usize>> {
+        let is_small = self.run.header().packet_bytes_max as usize <= packet_bytes_max;
+        let is_plain = self.qos == QoS::AtMostOnce && self.is_for(version) && is_small;
+        is_plain.then(|| self.from as usize..self.run.bytes().len())
+    }
+
+    /// Whether they were encoded for receivers of this version.
+    pub fn is_for(&self, version: ProtocolVersion) -> bool {
+        self.run.header().is_v5 == (version == ProtocolVersion::V5)
+    }
+}
+
+/// What stands in a session's queue.
+#[derive(Clone, Debug)]
+pub enum Queued {
+    One(Delivery),
+    Run(RunDelivery),
+}
+
+impl Queued {
+    pub fn messages(&self) -> u32 {
+        match self {
+            Queued::One(_) => 1,
+            Queued::Run(run) => run.left.into(),
+        }
+    }
+
+    /// What they count for in limits.
+    pub fn size(&self) -> u64 {
+        match self {
+            Queued::One(delivery) => delivery.message.size() as u64,
+            Queued::Run(run) => run.size(),
+        }
+    }
+
+    /// Of all of them.
+    pub fn expires_at(&self) -> BrokerTime {
+        match self {
+            Queued::One(delivery) => delivery.message.expires_at(),
+            Queued::Run(run) => run.expires_at(),
+        }
+    }
+
+    /// QoS 1 or 2.
+    pub fn is_acked(&self) -> bool {
+        let qos = match self {
+            Queued::One(delivery) => delivery.qos,
+            Queued::Run(run) => run.qos,
+        };
+        qos != QoS::AtMostOnce
+    }
+
+    pub fn one(&self) -> Option<&Delivery> {
+        match self {
+            Queued::One(delivery) => Some(delivery),
+            Queued::Run(_) => None,
+        }
+    }
+
+    pub fn into_one(self) -> Option<Delivery> {
+        match self {
+            Queued::One(delivery) => Some(delivery),
+            Queued::Run(_) => None,
+        }
+    }
+
+    /// Each message alone, but for the first `skip`.
+    pub fn deliveries_from(&self, skip: usize) -> impl Iterator<Item = Delivery> {
+        let (one, run) = match self {
+            Queued::One(delivery) => (Some(delivery).filter(|_| skip == 0), None),
+            Queued::Run(run) => (None, Some(run)),
+        };
+        let members = run.into_iter().flat_map(move |run| run.deliveries_from(skip));
+        one.cloned().into_iter().chain(members)
+    }
+
+    /// Each message alone.
+    pub fn deliveries(&self) -> impl Iterator<Item = Delivery> {
+        self.deliveries_from(0)
+    }
+}
