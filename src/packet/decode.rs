@@ -52,9 +52,7 @@ impl Decoder {
             return Ok(Decoded::Incomplete { needed: 2 });
         };
         let packet_type = PacketType::from_bits(first >> 4);
-        if let Some(PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp) = packet_type
-            && let Some(packet) = self.short_ack(buf)
-        {
+        if let Some(packet) = packet_type.and_then(|packet_type| self.short_ack(packet_type, buf)) {
             return Ok(Decoded::Packet { packet, len: SHORT_ACK_BYTES });
         }
         // A CONNECT says its own.
@@ -71,9 +69,10 @@ impl Decoder {
 
     /// An acknowledgement without a reason code, which is most of what receivers send. `None` is for all that is
     /// anything else, or is faulty.
-    fn short_ack<'a>(&self, buf: &[u8]) -> Option<Packet<'a>> {
+    fn short_ack<'a>(&self, packet_type: PacketType, buf: &[u8]) -> Option<Packet<'a>> {
         let &[first, 2, high, low, ..] = buf else { return None };
-        if !self.connected || self.maximum_packet_size < SHORT_ACK_BYTES as u32 {
+        let is_faulty = first & 0x0F != packet_type.flags() || self.maximum_packet_size < SHORT_ACK_BYTES as u32;
+        if is_faulty || !self.connected {
             return None;
         }
         let ack = Ack {
@@ -82,11 +81,11 @@ impl Decoder {
             reason_string: None,
             user_properties: UserProperties::default(),
         };
-        match first {
-            0x40 => Some(Packet::PubAck(ack)),
-            0x50 => Some(Packet::PubRec(ack)),
-            0x62 => Some(Packet::PubRel(ack)),
-            0x70 => Some(Packet::PubComp(ack)),
+        match packet_type {
+            PacketType::PubAck => Some(Packet::PubAck(ack)),
+            PacketType::PubRec => Some(Packet::PubRec(ack)),
+            PacketType::PubRel => Some(Packet::PubRel(ack)),
+            PacketType::PubComp => Some(Packet::PubComp(ack)),
             _ => None,
         }
     }

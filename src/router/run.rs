@@ -13,7 +13,7 @@ use crate::topic::QoS;
 /// What has been gathered.
 #[derive(Default)]
 pub(super) struct Run {
-    /// There while there are messages.
+    /// Of the messages, or of the one that was looked up last and was none for a run.
     matches: Option<Arc<Matches>>,
     /// Of the subscriptions, when they were found.
     generation: u64,
@@ -37,13 +37,10 @@ impl Router {
         }
         let generation = self.subscriptions.generation();
         // Another topic's receivers are found apart, even where they are the same.
-        let goes_on = batch.run.generation == generation && batch.run.messages.goes_on_with(message);
-        if goes_on {
-            let matches = batch.run.matches.as_ref();
-            if !matches.is_some_and(|matches| matches.take_for_certain(message)) {
-                return false;
-            }
-        } else if !self.begin_run(message, generation, batch) {
+        if batch.run.generation != generation || !batch.run.messages.goes_on_with(message) {
+            self.begin_run(message, generation, batch);
+        }
+        if !batch.run.matches.as_ref().is_some_and(|matches| matches.take_for_certain(message)) {
             return false;
         }
         batch.run.messages.push(message);
@@ -53,17 +50,13 @@ impl Router {
         true
     }
 
-    /// Makes ready for a message that is for others than those before it. False when it is none for a run.
-    fn begin_run(&self, message: &Message, generation: u64, batch: &mut Batch) -> bool {
+    /// Makes ready for a message that is for others than those before it.
+    fn begin_run(&self, message: &Message, generation: u64, batch: &mut Batch) {
         self.hand_out(batch);
         let cache = batch.matches.get_or_insert_default();
         let matches = self.subscriptions.matches(message, cache); // [MQTT-3.3.2-3]
-        if !matches.groups.is_empty() || !matches.take_for_certain(message) {
-            return false;
-        }
         batch.run.matches = Some(Arc::clone(matches));
         batch.run.generation = generation;
-        true
     }
 
     /// Gives what has been gathered to everybody it is for: who was subscribed when it came, though one may have
@@ -83,12 +76,12 @@ impl Router {
 }
 
 impl Matches {
-    /// Whether the publisher need not wait for what becomes of the message: at QoS 0 it is told nothing, and else some
+    /// Whether no group gets the message and its publisher need not wait for what becomes of it: at QoS 0 it is told nothing, and else some
     /// session takes it for certain, and none keeps it on disk. Should that session end within the turn, the message was
     /// accepted first and lost with the session.
     fn take_for_certain(&self, message: &Message) -> bool {
         let takes = |size_max| message.size() as u64 <= size_max && !self.any_stored && !self.may_refuse;
-        message.qos() == QoS::AtMostOnce || self.has_room_for.is_some_and(takes)
+        self.groups.is_empty() && (message.qos() == QoS::AtMostOnce || self.has_room_for.is_some_and(takes))
     }
 }
 

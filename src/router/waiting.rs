@@ -49,6 +49,12 @@ impl Asleep {
         self.behind.push_back(queued);
     }
 
+    fn take_behind(&mut self, index: usize) -> Option<Taken> {
+        let taken = take_one(&mut self.behind, index)?;
+        self.behind_count -= 1;
+        Some(taken)
+    }
+
     fn push(&mut self, row: RowId, size: u64, expires_at: BrokerTime) {
         self.expiry.note(expires_at);
         self.disk.push_back(row, size);
@@ -96,8 +102,11 @@ pub fn owner_of(delivery: &Delivery, session: OwnerId) -> OwnerId {
     delivery.group.map_or(session, OwnerId::from)
 }
 
-/// Takes out one message, the first of a run: whether it is acknowledged, its size, and the message unless it is of a run.
-fn take_one(queue: &mut VecDeque<Queued>, index: usize) -> Option<(bool, u64, Option<Delivery>)> {
+/// One message: whether it is acknowledged, its size, and itself unless it is of a run.
+type Taken = (bool, u64, Option<Delivery>);
+
+/// Takes out one message, of a run the first.
+fn take_one(queue: &mut VecDeque<Queued>, index: usize) -> Option<Taken> {
     let queued = queue.get_mut(index)?;
     let is_acked = queued.is_acked();
     if let Queued::Run(run) = queued
@@ -177,13 +186,13 @@ impl Waiting {
     }
 
     fn push_queue(&mut self, queued: Queued) {
-        *self.counter(&queued) += queued.messages();
+        *self.counter(queued.is_acked()) += queued.messages();
         self.queue.push_back(queued);
     }
 
-    /// Of those in `queue` that are acknowledged like this one.
-    fn counter(&mut self, queued: &Queued) -> &mut u32 {
-        if queued.is_acked() { &mut self.acked } else { &mut self.unacked }
+    /// Of those in `queue` that are acknowledged, or of the others.
+    fn counter(&mut self, is_acked: bool) -> &mut u32 {
+        if is_acked { &mut self.acked } else { &mut self.unacked }
     }
 
     fn recount_queue(&mut self) {
@@ -269,20 +278,16 @@ impl Waiting {
 
     /// Takes one message out, for good: the first of a run.
     pub(super) fn remove(&mut self, place: Place, session: OwnerId, batch: &mut Batch) {
-        let taken = match (place, &mut self.asleep) {
-            (Place::Queue(index), _) => {
+        let taken = match place {
+            Place::Queue(index) => {
                 let taken = take_one(&mut self.queue, index);
-                taken
-                    .iter()
-                    .for_each(|(is_acked, ..)| *if *is_acked { &mut self.acked } else { &mut self.unacked } -= 1);
+                if let Some((is_acked, ..)) = taken {
+                    *self.counter(is_acked) -= 1;
+                }
                 taken
             }
-            (Place::Behind(index), Some(asleep)) => {
-                asleep.behind_count -= 1;
-                take_one(&mut asleep.behind, index)
-            }
-            (Place::Behind(_), None) => None,
-            (Place::Disk, _) => {
+            Place::Behind(index) => self.asleep.as_mut().and_then(|asleep| asleep.take_behind(index)),
+            Place::Disk => {
                 if let Some(row) = self.pop_disk() {
                     batch.end_row(session, row);
                 }
@@ -399,7 +404,7 @@ impl Waiting {
             },
             Queued::One(_) => self.queue.pop_front(),
         }?;
-        *self.counter(&taken) -= taken.messages();
+        *self.counter(taken.is_acked()) -= taken.messages();
         self.bytes -= taken.size();
         Some(taken)
     }
