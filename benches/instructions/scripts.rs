@@ -254,18 +254,17 @@ impl Client {
                 Poll::Ready(event) => panic!("{event:?}"),
             }
             while let Some(queued) = self.deliveries.pop_front() {
-                received += u64::from(queued.messages());
-                let delivery = match queued {
-                    Queued::One(delivery) => delivery,
-                    Queued::Run(run) => {
-                        self.connection.deliver_run(BrokerTime::from_millis(1), &run, &mut self.out);
-                        black_box(self.out.len());
-                        self.out.clear();
-                        continue;
+                let (now, messages) = (BrokerTime::from_millis(1), queued.messages());
+                received += u64::from(messages);
+                let first = u32::from(self.connection.next_packet_id().expect("connected").get());
+                match queued {
+                    Queued::One(delivery) => {
+                        self.connection.deliver(now, delivery, &mut self.out);
                     }
-                };
-                let packet_id = self.connection.next_packet_id().expect("connected");
-                self.connection.deliver(BrokerTime::from_millis(1), delivery, &mut self.out);
+                    Queued::Run(run) => {
+                        self.connection.deliver_run(now, &run, &mut self.out);
+                    }
+                }
                 black_box(self.out.len());
                 self.out.clear();
                 let answers: &[PacketType] = match case.qos {
@@ -273,10 +272,13 @@ impl Client {
                     QoS::AtLeastOnce => &[PacketType::PubAck],
                     QoS::ExactlyOnce => &[PacketType::PubRec, PacketType::PubComp],
                 };
-                for answer in answers {
-                    self.handle(&short_ack(*answer, packet_id.get()));
+                for packet_id in first..first + messages {
+                    for answer in answers {
+                        self.handle(&short_ack(*answer, packet_id.try_into().expect("fewer than ids")));
+                    }
                 }
             }
+            assert_eq!(self.connection.inflight(), 0, "all is acknowledged");
             broker.router.flush(&mut broker.batch);
         }
     }
