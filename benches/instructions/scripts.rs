@@ -173,7 +173,7 @@ fn deliver(case: &Case, rounds: u64) {
 fn router() -> Router {
     Router::new(&RouterConfig {
         retained: RetainedLimits { messages_max: 1000, bytes_max: 1 << 20 },
-        group: GroupLimits { messages_max: 1000, bytes_max: 1 << 20 },
+        group: GroupLimits { messages_max: 100_000, bytes_max: 1 << 30 },
         share_strategy: ShareStrategy::RoundRobin,
     })
 }

@@ -203,7 +203,7 @@ fn listener_inode(table: &str, port: u16) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -221,9 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listens_on_a_port_that_is_free() {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(Watched::listening_at(address).is_none());
+    fn nobody_listens_on_the_port_of_a_client() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(Watched::listening_at(client.local_addr().unwrap()).is_none());
     }
 
     #[test]

@@ -3,17 +3,22 @@
 //! However many they are, they are one allocation, and a copy for one more subscriber costs a counter. At QoS 0 most
 //! subscribers get the bytes as they stand here.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use triomphe::ThinArc;
 
-use super::{BrokerTime, Delivery, Message, MessageParts, PublisherId, RowId, SubscriptionIds, version_of};
+use super::{BrokerTime, Delivery, GroupId, Message, MessageParts, PublisherId, RowId, SubscriptionIds, version_of};
 use crate::packet::{EncodedPublish, ProtocolVersion};
 use crate::topic::QoS;
 
 /// So many bytes make a run full: it stays in memory as a whole while one of its messages is in flight. A longer packet
-/// gains nothing from a run, so a run has less than twice as much, and some thousand messages at most.
+/// gains nothing from a run, so a run has less than twice as much.
 const BYTES_MAX: usize = 16 * 1024;
+/// So many messages make it full, too.
+pub const RUN_MESSAGES_MAX: u32 = 1024;
+/// More than all messages of a run count for in limits.
+pub const RUN_SIZE_MAX: u64 = 2 * BYTES_MAX as u64 + RUN_MESSAGES_MAX as u64 * Message::size_of(0) as u64;
 
 #[derive(Clone, Debug)]
 struct Header {
@@ -68,7 +73,7 @@ impl RunBuilder {
 
     /// Whether there is room for more.
     pub fn is_full(&self) -> bool {
-        self.packets.len() >= BYTES_MAX
+        self.packets.len() >= BYTES_MAX || self.len() >= u64::from(RUN_MESSAGES_MAX)
     }
 
     /// Whether a message that a run takes can stand in this one.
@@ -202,8 +207,13 @@ pub struct Member<'a> {
 pub struct RunDelivery {
     pub run: MessageRun,
     pub subscription_ids: SubscriptionIds,
-    /// Where the first that is left begins.
-    from: u32,
+    /// The group they were taken from, to which they may return.
+    pub group: Option<GroupId>,
+    /// What they count for in limits.
+    size: u32,
+    /// Where the first begins and the last ends: a run has less than 32 KiB.
+    from: u16,
+    to: u16,
     left: u16,
     /// The QoS of these copies: the lower of the messages' and the subscription's.
     pub qos: QoS,
@@ -211,7 +221,21 @@ pub struct RunDelivery {
 
 impl RunDelivery {
     pub fn new(run: MessageRun, qos: QoS, subscription_ids: SubscriptionIds) -> Self {
-        RunDelivery { from: 0, left: run.header().messages, qos: qos.min(run.qos()), run, subscription_ids } // [MQTT-3.8.4-8]
+        RunDelivery {
+            subscription_ids,
+            group: None,
+            size: run.header().size as u32,
+            from: 0,
+            to: run.bytes().len() as u16,
+            left: run.header().messages,
+            qos: qos.min(run.qos()), // [MQTT-3.8.4-8]
+            run,
+        }
+    }
+
+    /// Makes copies of a group those of a member's subscription.
+    pub fn own(self, qos: QoS, subscription_ids: SubscriptionIds) -> RunDelivery {
+        RunDelivery { qos: self.qos.min(qos), subscription_ids, ..self } // [MQTT-4.8.2-3]
     }
 
     pub fn len(&self) -> u64 {
@@ -236,10 +260,7 @@ impl RunDelivery {
 
     /// What they count for in limits.
     pub fn size(&self) -> u64 {
-        match self.is_whole() {
-            true => self.run.header().size,
-            false => self.members().map(|member| self.size_of(&member)).sum(),
-        }
+        self.size.into()
     }
 
     pub fn payload_bytes(&self) -> u64 {
@@ -249,36 +270,53 @@ impl RunDelivery {
         }
     }
 
-    fn size_of(&self, member: &Member<'_>) -> u64 {
+    fn size_of(&self, member: &Member<'_>) -> u32 {
         let topic_len = usize::from(self.run.header().topic_len);
-        Message::size_of(topic_len + member.forward.len() + member.payload.len()) as u64
+        Message::size_of(topic_len + member.forward.len() + member.payload.len()) as u32
     }
 
     /// Takes out the first; returns its size.
     pub fn drop_first(&mut self) -> u64 {
-        let Some(first) = self.members().next() else { return 0 };
-        let (size, end) = (self.size_of(&first), first.payload.end);
-        self.from = end as u32;
-        self.left -= 1;
-        size
+        let first = self.first(1, u64::MAX);
+        self.skip(&first);
+        first.size()
     }
 
-    /// Splits off the first so many, if there are more: only of a run that is acknowledged, since the bytes of others are
-    /// sent to the end, see [`RunDelivery::encoded`].
-    pub fn split_first(&mut self, messages: u16) -> Option<RunDelivery> {
-        debug_assert!(self.qos != QoS::AtMostOnce, "there is no window at QoS 0");
-        if messages >= self.left {
+    /// The first: at most so many, which count for at most so much.
+    pub fn first(&self, messages_max: u32, size_max: u64) -> RunDelivery {
+        if messages_max >= self.left.into() && size_max >= self.size() {
+            return self.clone();
+        }
+        let mut first = RunDelivery { to: self.from, size: 0, left: 0, ..self.clone() };
+        for member in self.members().take(messages_max as usize) {
+            let size = first.size + self.size_of(&member);
+            if u64::from(size) > size_max {
+                break;
+            }
+            (first.to, first.size, first.left) = (member.payload.end as u16, size, first.left + 1);
+        }
+        first
+    }
+
+    /// Takes out the first, which are these.
+    pub fn skip(&mut self, first: &RunDelivery) {
+        self.from = first.to;
+        self.size -= first.size;
+        self.left -= first.left;
+    }
+
+    /// Splits off the first so many, if there are more.
+    pub fn split_first(&mut self, messages: u32) -> Option<RunDelivery> {
+        if messages >= self.left.into() {
             return None;
         }
-        let end = self.members().take(messages.into()).last().map_or(self.from, |last| last.payload.end as u32);
-        let first = RunDelivery { left: messages, ..self.clone() };
-        self.from = end;
-        self.left -= messages;
+        let first = self.first(messages, u64::MAX);
+        self.skip(&first);
         Some(first)
     }
 
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
-        self.run.members(self.from as usize).take(self.left.into())
+        self.run.members(self.from.into()).take(self.left.into())
     }
 
     /// Each as a delivery of its own.
@@ -296,7 +334,7 @@ impl RunDelivery {
             qos: self.qos,
             retain: false,
             subscription_ids: self.subscription_ids.clone(),
-            group: None,
+            group: self.group,
             row: RowId::NONE,
         }
     }
@@ -306,9 +344,11 @@ impl RunDelivery {
         self.delivery(&self.run.member(at as usize))
     }
 
-    /// Whether they are messages of the same run.
-    pub fn is_of(&self, run: &MessageRun) -> bool {
-        std::ptr::eq(self.run.bytes(), run.bytes())
+    /// Whether they are messages of the same run, for the same subscriptions.
+    pub fn is_like(&self, other: &RunDelivery) -> bool {
+        std::ptr::eq(self.run.bytes(), other.run.bytes())
+            && (self.group, self.qos) == (other.group, other.qos)
+            && self.subscription_ids == other.subscription_ids
     }
 
     /// Where in the run's bytes the packets are that a receiver of this version gets at QoS 0 without properties of its own.
@@ -316,7 +356,7 @@ impl RunDelivery {
     pub fn encoded(&self, version: ProtocolVersion, packet_bytes_max: usize) -> Option<Range<usize>> {
         let is_small = self.run.header().packet_bytes_max as usize <= packet_bytes_max;
         let is_plain = self.qos == QoS::AtMostOnce && self.is_for(version) && is_small;
-        is_plain.then(|| self.from as usize..self.run.bytes().len())
+        is_plain.then(|| self.from.into()..self.to.into())
     }
 
     /// Whether they were encoded for receivers of this version.
@@ -372,11 +412,22 @@ impl Queued {
         }
     }
 
-    pub fn into_one(self) -> Option<Delivery> {
+    /// The group they were taken from.
+    pub fn group(&self) -> Option<GroupId> {
         match self {
-            Queued::One(delivery) => Some(delivery),
-            Queued::Run(_) => None,
+            Queued::One(delivery) => delivery.group,
+            Queued::Run(run) => run.group,
         }
+    }
+
+    /// Takes out the first of a queue, of a run so many messages at most.
+    pub fn pop_first(queue: &mut VecDeque<Queued>, messages: u32) -> Option<Queued> {
+        if let Queued::Run(run) = queue.front_mut()?
+            && let Some(first) = run.split_first(messages)
+        {
+            return Some(Queued::Run(first));
+        }
+        queue.pop_front()
     }
 
     /// Each message alone, but for the first `skip`.

@@ -58,7 +58,7 @@ struct SentRun {
 impl SentRuns {
     /// The next slot is about to refer to the run.
     fn note(&mut self, run: &RunDelivery, seq: u64) {
-        let is_it = |last: &SentRun| last.slots.end == seq && last.run.as_ref().is_some_and(|it| it.is_of(&run.run));
+        let is_it = |last: &SentRun| last.slots.end == seq && last.run.as_ref().is_some_and(|it| it.is_like(run));
         match self.0.back_mut() {
             Some(last) if is_it(last) => {
                 last.slots.end += 1;
@@ -74,10 +74,9 @@ impl SentRuns {
         if is_first { 0 } else { self.0.partition_point(|run| run.slots.end <= seq) }
     }
 
-    /// The message that a slot refers to.
-    fn delivery(&self, seq: u64, at: u32) -> Option<Delivery> {
-        let run = self.0.get(self.index(seq))?.run.as_ref()?;
-        Some(run.delivery_at(at))
+    /// The run that a slot refers to.
+    fn of(&self, seq: u64) -> Option<&RunDelivery> {
+        self.0.get(self.index(seq))?.run.as_ref()
     }
 
     /// A slot refers to its run no more.
@@ -268,7 +267,7 @@ impl Outbound {
     fn sent(&self, seq: u64) -> Option<Delivery> {
         match self.slots.get((seq - self.base) as usize)? {
             Slot::Sent(delivery) => Some(delivery.clone()),
-            Slot::SentOfRun(at, _) => self.runs.as_ref()?.delivery(seq, *at),
+            Slot::SentOfRun(at, _) => Some(self.runs.as_ref()?.of(seq)?.delivery_at(*at)),
             Slot::Done | Slot::Released(_) => None,
         }
     }
@@ -311,19 +310,24 @@ impl Outbound {
         is_publish.then_some(kept)
     }
 
-    /// The session ends. How many deliveries end with it: those whose PUBREL is out, and those of runs, which are no
+    /// The session ends. How many deliveries end with it: those whose PUBREL is out, and those of runs that are no
     /// group's. And the others: QoS 1 copies may go to other members; a QoS 2 delivery that has started may not.
     pub(super) fn into_deliveries(self) -> (u64, impl Iterator<Item = (Delivery, bool)>) {
-        let is_own = |slot: &&Slot| matches!(slot, Slot::Released(_) | Slot::SentOfRun(..));
-        let own = self.slots.iter().filter(is_own).count() as u64;
-        let others = self.slots.into_iter().filter_map(|slot| match slot {
-            Slot::Sent(delivery) => {
-                let may_move = delivery.qos != QoS::ExactlyOnce; // [MQTT-4.8.2-5]
-                Some((delivery, may_move))
+        let runs = self.runs.unwrap_or_default();
+        let (mut own, mut others) = (0, Vec::new());
+        for (seq, slot) in (self.base..).zip(self.slots) {
+            let delivery = match slot {
+                Slot::Done => continue,
+                Slot::Sent(delivery) => Some(delivery),
+                Slot::SentOfRun(at, _) => runs.of(seq).filter(|run| run.group.is_some()).map(|run| run.delivery_at(at)),
+                Slot::Released(_) => None,
+            };
+            match delivery {
+                Some(delivery) => others.push((delivery.qos != QoS::ExactlyOnce, delivery)), // [MQTT-4.8.2-5]
+                None => own += 1,
             }
-            Slot::SentOfRun(..) | Slot::Released(_) | Slot::Done => None,
-        });
-        (own, others)
+        }
+        (own, others.into_iter().map(|(may_move, delivery)| (delivery, may_move)))
     }
 
     /// A start of the broker: deliveries that had been sent with QoS 2, in their order, each under its id; those without
@@ -408,6 +412,8 @@ const RUNS_KEPT: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::message::{BrokerTime, Message, MessageParts, PublisherId, RowId, RunBuilder, SubscriptionIds};
 
@@ -541,6 +547,30 @@ mod tests {
             outbound.on_puback(PacketId::new(id).unwrap());
         }
         assert_eq!(held(&outbound), 0);
+    }
+
+    // [MQTT-4.8.2-4], [MQTT-4.8.2-5]
+    #[test]
+    fn of_a_run_only_what_came_from_a_group_may_move() {
+        let mut messages = RunBuilder::default();
+        (0..3).for_each(|n| messages.push(&delivery(QoS::ExactlyOnce, n).message));
+        let run = messages.finish().expect("some");
+        let mut outbound = connected(u16::MAX);
+        for (group, qos) in [(0, QoS::AtLeastOnce), (1, QoS::AtLeastOnce), (2, QoS::AtLeastOnce), (2, QoS::ExactlyOnce)]
+        {
+            let mut copies = RunDelivery::new(run.clone(), qos, SubscriptionIds::None);
+            copies.group = NonZeroU32::new(group).map(GroupId);
+            copies.members().for_each(|member| outbound.begin_member(&copies, &member));
+        }
+        outbound.on_puback(PacketId::new(4).unwrap());
+        outbound.on_pubrec(PacketId::new(12).unwrap(), false);
+        let (own, others) = outbound.into_deliveries();
+        let others: Vec<_> = others
+            .map(|(delivery, may_move)| (delivery.group.map_or(0, |group| group.0.get()), number(&delivery), may_move))
+            .collect();
+        assert_eq!(own, 3 + 1, "of no group, and released");
+        let expected = [(1, 1, true), (1, 2, true), (2, 0, true), (2, 1, true), (2, 2, true)];
+        assert_eq!(others, [&expected[..], &[(2, 0, false), (2, 1, false)]].concat());
     }
 
     // [MQTT-4.4.0-1], [MQTT-4.6.0-1]

@@ -21,7 +21,9 @@ use super::batch::Batch;
 use super::losses::{LossRecord, Losses};
 use super::shared_subscriptions::Group;
 use super::waiting::{Place, Waiting};
-use crate::message::{BrokerTime, Delivery, DropCause, OwnerId, PublisherId, Queued, RowId, RunDelivery};
+use crate::message::{
+    BrokerTime, Delivery, DropCause, OwnerId, PublisherId, Queued, RowId, RunDelivery, SubscriptionIds,
+};
 use crate::topic::{QoS, SubscribeOptions};
 
 /// Names a session (or a shared group) in the subscription tree.
@@ -372,22 +374,59 @@ impl Mailbox {
     }
 
     /// Puts a copy of a shared subscription in the queue if the client can have it now.
-    pub(super) fn try_push_shared(&self, delivery: Delivery, batch: &mut Batch) -> Result<(), Delivery> {
+    pub(super) fn try_push_shared(&self, delivery: Delivery, batch: &mut Batch) -> bool {
         let mut inner = self.inner.lock();
         let window_free = delivery.qos == QoS::AtMostOnce || inner.credit() > 0;
-        if inner.closed || !inner.online || !window_free || !inner.has_room(&delivery) {
-            return Err(delivery);
+        let takes = inner.online && !inner.closed && window_free && inner.has_room(&delivery);
+        if takes {
+            inner.append(delivery, batch);
         }
-        inner.append(delivery, batch);
-        Ok(())
+        takes
     }
 
-    /// Takes copies of a shared subscription from `next` as long as the client can have one more.
-    pub(super) fn fill_shared(&self, batch: &mut Batch, mut next: impl FnMut() -> Option<Delivery>) {
+    /// The same for some messages of a run: as many of the first of `rest` as the client can have now, `most` at most. They
+    /// are taken out of `rest`, and become copies for a subscription with these options and identifiers. False when there
+    /// are none.
+    pub(super) fn try_push_shared_run(
+        &self,
+        rest: &mut RunDelivery,
+        most: u32,
+        (options, ids): (SubscribeOptions, SubscriptionIds),
+        batch: &mut Batch,
+    ) -> bool {
         let mut inner = self.inner.lock();
-        while inner.online && inner.credit() > 0 && inner.has_room_for_one() {
-            let Some(delivery) = next() else { return };
-            inner.append(delivery, batch);
+        if inner.closed || !inner.online {
+            return false;
+        }
+        let (messages_free, bytes_free) = inner.room();
+        let is_acked = rest.qos.min(options.qos) != QoS::AtMostOnce;
+        let window_free = if is_acked { inner.credit() } else { u32::MAX };
+        let first = rest.first(most.min(messages_free).min(window_free), bytes_free);
+        if first.is_empty() {
+            return false;
+        }
+        rest.skip(&first);
+        inner.waiting.push_run(first.own(options.qos, ids));
+        inner.wake_later(batch);
+        true
+    }
+
+    /// Takes copies of a shared subscription from `next` as long as the client can have more; it is told how many. The byte
+    /// limit may be passed by one message, or one run.
+    pub(super) fn fill_shared(&self, batch: &mut Batch, mut next: impl FnMut(u32) -> Option<Queued>) {
+        let mut inner = self.inner.lock();
+        while inner.online {
+            let (messages_free, bytes_free) = inner.room();
+            let most = messages_free.min(inner.credit());
+            if most == 0 || bytes_free == 0 {
+                return;
+            }
+            match next(most) {
+                Some(Queued::One(delivery)) => inner.waiting.push(delivery, false),
+                Some(Queued::Run(run)) => inner.waiting.push_run(run),
+                None => return,
+            }
+            inner.wake_later(batch);
         }
     }
 
@@ -646,16 +685,15 @@ impl Inner {
     }
 
     fn has_room_for(&self, messages: u64, bytes: u64) -> bool {
-        let (reserved_messages, reserved_bytes) = self.reserved();
-        self.waiting.len() + reserved_messages + messages <= u64::from(self.limits.messages_max)
-            && self.waiting.bytes() + reserved_bytes + bytes <= self.limits.bytes_max
+        let (messages_free, bytes_free) = self.room();
+        messages <= messages_free.into() && bytes <= bytes_free
     }
 
-    /// Room for a message whose size is not known yet: the byte limit may be passed by one message.
-    fn has_room_for_one(&self) -> bool {
+    /// For how many more messages there is room, and bytes.
+    fn room(&self) -> (u32, u64) {
         let (messages, bytes) = self.reserved();
-        self.waiting.len() + messages < u64::from(self.limits.messages_max)
-            && self.waiting.bytes() + bytes < self.limits.bytes_max
+        let messages = u64::from(self.limits.messages_max).saturating_sub(self.waiting.len() + messages);
+        (messages as u32, self.limits.bytes_max.saturating_sub(self.waiting.bytes() + bytes))
     }
 
     fn release_reservation(&mut self, delivery: &Delivery) {

@@ -17,13 +17,23 @@ pub(super) struct Run {
     matches: Option<Arc<Matches>>,
     /// Of the subscriptions, when they were found.
     generation: u64,
+    takes: Takes,
     messages: RunBuilder,
+}
+
+/// Which messages may be gathered for their receivers.
+#[derive(Clone, Copy, Default)]
+struct Takes {
+    /// Up to this size; `None`: none at all.
+    size_max: Option<u64>,
+    /// The group, by its place, whose room is what their publisher is promised.
+    promised_by: Option<usize>,
 }
 
 impl Run {
     pub(super) fn copies(&self) -> u64 {
-        let receivers = self.matches.as_ref().map_or(0, |matches| matches.sessions.len());
-        self.messages.len() * receivers as u64
+        let receivers = self.matches.as_ref().map_or(0, |matches| matches.copies());
+        self.messages.len() * receivers
     }
 }
 
@@ -40,7 +50,7 @@ impl Router {
         if batch.run.generation != generation || !batch.run.messages.goes_on_with(message) {
             self.begin_run(message, generation, batch);
         }
-        if !batch.run.matches.as_ref().is_some_and(|matches| matches.take_for_certain(message)) {
+        if batch.run.takes.size_max.is_none_or(|size_max| message.size() as u64 > size_max) {
             return false;
         }
         batch.run.messages.push(message);
@@ -55,6 +65,7 @@ impl Router {
         self.hand_out(batch);
         let cache = batch.matches.get_or_insert_default();
         let matches = self.subscriptions.matches(message, cache); // [MQTT-3.3.2-3]
+        batch.run.takes = matches.take_for_certain(message.qos());
         batch.run.matches = Some(Arc::clone(matches));
         batch.run.generation = generation;
     }
@@ -69,6 +80,9 @@ impl Router {
         for found in &matches.sessions {
             is_anybody_there |= found.push_run(&run, &alone, batch);
         }
+        for (at, group) in matches.groups.iter().enumerate() {
+            is_anybody_there |= group.give_run(&run, batch.run.takes.promised_by == Some(at), batch);
+        }
         if !is_anybody_there {
             batch.counts.no_subscriber += run.len();
         }
@@ -76,12 +90,25 @@ impl Router {
 }
 
 impl Matches {
-    /// Whether no group gets the message and its publisher need not wait for what becomes of it: at QoS 0 it is told nothing, and else some
-    /// session takes it for certain, and none keeps it on disk. Should that session end within the turn, the message was
-    /// accepted first and lost with the session.
-    fn take_for_certain(&self, message: &Message) -> bool {
-        let takes = |size_max| message.size() as u64 <= size_max && !self.any_stored && !self.may_refuse;
-        self.groups.is_empty() && (message.qos() == QoS::AtMostOnce || self.has_room_for.is_some_and(takes))
+    /// Which messages of that QoS have a publisher that need not wait for what becomes of them: at QoS 0 it is told nothing,
+    /// and else some session or group takes them for certain, and none keeps them on disk. Should that session end within
+    /// the turn, or the group's last member, the message was accepted first and lost with it.
+    fn take_for_certain(&self, qos: QoS) -> Takes {
+        let all = Takes { size_max: Some(u64::MAX), promised_by: None };
+        if !self.groups.iter().all(|group| group.takes_runs()) {
+            return Takes::default();
+        }
+        if qos == QoS::AtMostOnce {
+            return all;
+        }
+        if self.any_stored || self.may_refuse {
+            return Takes::default();
+        }
+        if self.has_room_for.is_some() {
+            return Takes { size_max: self.has_room_for, ..all };
+        }
+        let promised_by = self.groups.iter().position(|group| group.has_room_for_run());
+        Takes { size_max: promised_by.and(all.size_max), promised_by }
     }
 }
 

@@ -15,7 +15,10 @@ use parking_lot::Mutex;
 
 use super::batch::Batch;
 use super::mailbox::{Mailbox, SubscriberId};
-use crate::message::{BrokerTime, Delivery, DropCause, GroupId, Message, OwnerId, RowId, SubscriptionIds};
+use crate::message::{
+    BrokerTime, Delivery, DropCause, GroupId, Message, MessageRun, OwnerId, PublisherId, Queued, RUN_MESSAGES_MAX,
+    RUN_SIZE_MAX, RowId, RunDelivery, SubscriptionIds,
+};
 use crate::topic::{QoS, SubscribeOptions};
 
 /// How a group chooses the member that gets a message.
@@ -59,7 +62,10 @@ pub(crate) struct Group {
 struct Inner {
     members: Vec<Member>,
     next: usize,
-    queue: VecDeque<(Message, QoS, RowId)>,
+    /// Copies that are no member's yet.
+    queue: VecDeque<Queued>,
+    /// Messages in `queue`, and what they count for in limits.
+    messages: u64,
     bytes: u64,
 }
 
@@ -67,6 +73,28 @@ struct Member {
     mailbox: Arc<Mailbox>,
     options: SubscribeOptions,
     id: Option<NonZeroU32>,
+}
+
+impl Member {
+    fn subscription_ids(&self) -> SubscriptionIds {
+        // A copy of its own, beside those for other subscriptions of the same session: [MQTT-3.3.4-5]
+        self.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get()))
+    }
+
+    /// Makes a copy of the group this member's.
+    fn own(&self, delivery: Delivery) -> Delivery {
+        Delivery {
+            qos: delivery.qos.min(self.options.qos), // [MQTT-4.8.2-3]
+            retain: delivery.retain && self.options.retain_as_published,
+            subscription_ids: self.subscription_ids(),
+            ..delivery
+        }
+    }
+
+    /// Takes the first of a run, as many as its client can have now, `most` at most. False when it takes none.
+    fn take_of(&self, rest: &mut RunDelivery, most: u32, batch: &mut Batch) -> bool {
+        self.mailbox.try_push_shared_run(rest, most, (self.options, self.subscription_ids()), batch)
+    }
 }
 
 /// What became of a message given to a group.
@@ -124,11 +152,7 @@ impl Group {
         }
         for (message, qos, row) in messages {
             self.waiting.fetch_add(1, SeqCst);
-            if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, row, batch) {
-                self.waiting.fetch_sub(1, SeqCst);
-                batch.counts.drop_copy(cause);
-                batch.end_row(self.owner(), row);
-            }
+            self.keep(&mut inner, Queued::One(self.copy(message, qos, row)), batch);
         }
         true
     }
@@ -153,13 +177,57 @@ impl Group {
             self.waiting.fetch_sub(1, SeqCst);
             return Given::Taken;
         }
-        let kept = self.keep(&mut inner, message, message.qos(), row, batch);
-        if let Given::Dropped(cause) = kept {
-            self.waiting.fetch_sub(1, SeqCst);
-            batch.counts.drop_copy(cause);
-            batch.end_row(self.owner(), row);
+        self.keep(&mut inner, Queued::One(self.copy(message.clone(), message.qos(), row)), batch)
+    }
+
+    /// Whether messages can come together. Not where each is to find the member that is best for it.
+    pub(super) fn takes_runs(&self) -> bool {
+        !self.is_stored() && !matches!(self.strategy, ShareStrategy::Random | ShareStrategy::LeastInFlight)
+    }
+
+    /// Whether a run is kept whatever the members can take.
+    pub(super) fn has_room_for_run(&self) -> bool {
+        let inner = self.inner.lock();
+        !inner.members.is_empty() && self.has_room(&inner, RUN_MESSAGES_MAX.into(), RUN_SIZE_MAX)
+    }
+
+    /// As [`Group::give`], for a run that is not stored; false when the last member has left. A promised one is kept even if
+    /// others have taken the room that there was.
+    pub(super) fn give_run(&self, run: &MessageRun, is_promised: bool, batch: &mut Batch) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.members.is_empty() {
+            return false;
         }
-        kept
+        batch.counts.matched += run.len();
+        let mut rest = RunDelivery::new(run.clone(), run.qos(), SubscriptionIds::None);
+        rest.group = Some(self.id);
+        if inner.queue.is_empty() {
+            self.deal(&mut inner, &mut rest, batch);
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        let waiting = rest.len();
+        self.waiting.fetch_add(waiting as usize, SeqCst);
+        if inner.queue.is_empty() {
+            self.deal(&mut inner, &mut rest, batch);
+            self.waiting.fetch_sub((waiting - rest.len()) as usize, SeqCst);
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        let is_acked = rest.qos != QoS::AtMostOnce;
+        if is_acked && is_promised {
+            self.push(&mut inner, Queued::Run(rest));
+        } else if is_acked && !self.has_room(&inner, rest.len(), rest.size()) {
+            // As many as there is room for.
+            for delivery in rest.deliveries() {
+                self.keep(&mut inner, Queued::One(delivery), batch);
+            }
+        } else {
+            self.keep(&mut inner, Queued::Run(rest), batch);
+        }
+        true
     }
 
     /// Takes back a copy that a member cannot deliver any more; when it finds no place it is counted as dropped. False
@@ -173,10 +241,8 @@ impl Group {
         self.waiting.fetch_add(1, SeqCst);
         if self.offer(&mut inner, &message, qos, row, batch) {
             self.waiting.fetch_sub(1, SeqCst);
-        } else if let Given::Dropped(cause) = self.keep(&mut inner, &message, qos, row, batch) {
-            self.waiting.fetch_sub(1, SeqCst);
-            batch.counts.drop_copy(cause);
-            batch.end_row(self.owner(), row);
+        } else {
+            self.keep(&mut inner, Queued::One(self.copy(message, qos, row)), batch);
         }
         true
     }
@@ -184,46 +250,84 @@ impl Group {
     /// Moves waiting messages to the member that asks, as many as it has room for.
     pub(super) fn pull(&self, mailbox: &Mailbox, batch: &mut Batch) {
         let mut inner = self.inner.lock();
-        let Inner { members, queue, bytes, .. } = &mut *inner;
+        let Inner { members, queue, messages, bytes, .. } = &mut *inner;
         let Some(member) = members.iter().find(|member| member.mailbox.id() == mailbox.id()) else { return };
         let now = batch.now;
         let (mut taken, mut expired, mut ended) = (0, 0, Vec::new());
-        mailbox.fill_shared(batch, || {
+        mailbox.fill_shared(batch, |room| {
             loop {
-                let (message, qos, row) = queue.pop_front()?;
-                taken += 1;
-                *bytes -= message.size() as u64;
-                if !message.is_expired(now) {
-                    return Some(self.delivery(member, message, qos, row));
+                let is_expired = now >= queue.front()?.expires_at();
+                let queued = Queued::pop_first(queue, if is_expired { u32::MAX } else { room })?;
+                taken += u64::from(queued.messages());
+                *bytes -= queued.size();
+                if !is_expired {
+                    return Some(match queued {
+                        Queued::One(delivery) => Queued::One(member.own(delivery)),
+                        Queued::Run(run) => Queued::Run(run.own(member.options.qos, member.subscription_ids())),
+                    });
                 }
-                expired += 1;
-                ended.push(row);
+                expired += u64::from(queued.messages());
+                ended.extend(queued.one().map(|delivery| delivery.row));
             }
         });
+        *messages -= taken;
         ended.into_iter().for_each(|row| batch.end_row(self.owner(), row));
-        self.waiting.fetch_sub(taken, SeqCst);
+        self.waiting.fetch_sub(taken as usize, SeqCst);
         batch.counts.dropped[DropCause::Expired as usize] += expired;
     }
 
-    fn keep(&self, inner: &mut Inner, message: &Message, qos: QoS, row: RowId, batch: &mut Batch) -> Given {
-        if qos == QoS::AtMostOnce {
-            let any_online = inner.members.iter().any(|member| member.mailbox.is_online());
-            return Given::Dropped(if any_online { DropCause::Window } else { DropCause::Offline });
-        }
-        if !self.has_room(inner, message) {
+    /// Keeps what no member can take, and has been counted as waiting; if there is no room, it is counted as dropped.
+    fn keep(&self, inner: &mut Inner, queued: Queued, batch: &mut Batch) -> Given {
+        let (messages, size) = (u64::from(queued.messages()), queued.size());
+        if queued.is_acked() && !self.has_room(inner, messages, size) {
             self.remove_expired(inner, batch.now, batch);
         }
-        if !self.has_room(inner, message) {
-            return Given::Dropped(DropCause::Window);
+        if queued.is_acked() && self.has_room(inner, messages, size) {
+            self.push(inner, queued);
+            return Given::Taken;
         }
-        inner.bytes += message.size() as u64;
-        inner.queue.push_back((message.clone(), qos, row));
-        Given::Taken
+        let any_online = inner.members.iter().any(|member| member.mailbox.is_online());
+        let cause = if queued.is_acked() || any_online { DropCause::Window } else { DropCause::Offline };
+        self.waiting.fetch_sub(messages as usize, SeqCst);
+        batch.counts.dropped[cause as usize] += messages;
+        queued.one().into_iter().for_each(|delivery| batch.end_row(self.owner(), delivery.row));
+        Given::Dropped(cause)
     }
 
-    fn has_room(&self, inner: &Inner, message: &Message) -> bool {
-        (inner.queue.len() as u64) < u64::from(self.limits.messages_max)
-            && inner.bytes + message.size() as u64 <= self.limits.bytes_max
+    fn push(&self, inner: &mut Inner, queued: Queued) {
+        inner.messages += u64::from(queued.messages());
+        inner.bytes += queued.size();
+        inner.queue.push_back(queued);
+    }
+
+    fn has_room(&self, inner: &Inner, messages: u64, size: u64) -> bool {
+        inner.messages + messages <= u64::from(self.limits.messages_max) && inner.bytes + size <= self.limits.bytes_max
+    }
+
+    /// Deals out a run: messages that nobody can take now are left.
+    fn deal(&self, inner: &mut Inner, rest: &mut RunDelivery, batch: &mut Batch) {
+        let count = inner.members.len();
+        let first = self.first_choice(inner, rest.run.publisher(), rest.topic().as_bytes()) % count;
+        let after = first + rest.len() as usize;
+        let (mut step, mut refusals) = (0, 0);
+        while !rest.is_empty() && refusals < count {
+            let index = (first + step) % count;
+            let portion = match self.strategy {
+                ShareStrategy::RoundRobin => rest.len().div_ceil((count - step % count) as u64),
+                _ => rest.len(),
+            };
+            if inner.members[index].take_of(rest, portion as u32, batch) {
+                refusals = 0;
+                inner.next = index;
+            } else {
+                refusals += 1;
+            }
+            step += 1;
+        }
+        // As if they had come one by one.
+        if self.strategy == ShareStrategy::RoundRobin {
+            inner.next = after;
+        }
     }
 
     /// Tries members in the order of the strategy; true when one took it.
@@ -235,7 +339,7 @@ impl Group {
         if self.strategy == ShareStrategy::LeastInFlight {
             return self.offer_least_in_flight(inner, (message, qos, row), batch);
         }
-        let first = self.first_choice(inner, message) % count;
+        let first = self.first_choice(inner, message.publisher(), message.topic_bytes()) % count;
         for step in 0..count {
             let index = (first + step) % count;
             if self.hand_to(&inner.members[index], (message, qos, row), batch) {
@@ -249,12 +353,12 @@ impl Group {
         false
     }
 
-    fn first_choice(&self, inner: &Inner, message: &Message) -> usize {
+    fn first_choice(&self, inner: &Inner, publisher: PublisherId, topic: &[u8]) -> usize {
         match self.strategy {
             ShareStrategy::Random => rand::random_range(0..inner.members.len()),
-            ShareStrategy::HashClientId => message.publisher().0 as usize,
+            ShareStrategy::HashClientId => publisher.0 as usize,
             // Unkeyed on purpose: the same topic goes to the same member for as long as the group stays as it is.
-            ShareStrategy::HashTopic => foldhash::fast::FixedState::default().hash_one(message.topic_bytes()) as usize,
+            ShareStrategy::HashTopic => foldhash::fast::FixedState::default().hash_one(topic) as usize,
             ShareStrategy::RoundRobin | ShareStrategy::Sticky | ShareStrategy::LeastInFlight => inner.next,
         }
     }
@@ -269,19 +373,14 @@ impl Group {
     }
 
     fn hand_to(&self, member: &Member, (message, qos, row): (&Message, QoS, RowId), batch: &mut Batch) -> bool {
-        member.mailbox.try_push_shared(self.delivery(member, message.clone(), qos, row), batch).is_ok()
+        let delivery = member.own(self.copy(message.clone(), qos, row));
+        member.mailbox.try_push_shared(delivery, batch)
     }
 
-    fn delivery(&self, member: &Member, message: Message, qos: QoS, row: RowId) -> Delivery {
-        Delivery {
-            qos: qos.min(member.options.qos), // [MQTT-4.8.2-3]
-            retain: message.retain() && member.options.retain_as_published,
-            // A copy of its own, beside those for other subscriptions of the same session: [MQTT-3.3.4-5]
-            subscription_ids: member.id.map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
-            group: Some(self.id),
-            row,
-            message,
-        }
+    /// A copy that is no member's yet.
+    fn copy(&self, message: Message, qos: QoS, row: RowId) -> Delivery {
+        let (retain, subscription_ids, group) = (message.retain(), SubscriptionIds::None, Some(self.id));
+        Delivery { message, qos, retain, subscription_ids, group, row }
     }
 
     /// True when the member was there already and only its options changed.
@@ -316,10 +415,11 @@ impl Group {
 
     fn drop_queue(&self, batch: &mut Batch) {
         let mut inner = self.inner.lock();
-        let dropped = std::mem::take(&mut inner.queue).len();
+        inner.queue = VecDeque::new();
+        let dropped = std::mem::take(&mut inner.messages);
         inner.bytes = 0;
-        self.waiting.fetch_sub(dropped, SeqCst);
-        batch.counts.dropped[DropCause::SessionEnded as usize] += dropped as u64;
+        self.waiting.fetch_sub(dropped as usize, SeqCst);
+        batch.counts.dropped[DropCause::SessionEnded as usize] += dropped;
         if self.is_stored() {
             batch.ended_owners.push(self.owner());
         }
@@ -332,23 +432,25 @@ impl Group {
     }
 
     fn remove_expired(&self, inner: &mut Inner, now: BrokerTime, batch: &mut Batch) {
-        let before = inner.queue.len();
-        inner.queue.retain(|(message, _, row)| {
-            let is_expired = message.is_expired(now);
+        let Inner { queue, messages, bytes, .. } = inner;
+        let before = *messages;
+        queue.retain(|queued| {
+            let is_expired = now >= queued.expires_at();
             if is_expired {
-                batch.end_row(self.owner(), *row);
+                *messages -= u64::from(queued.messages());
+                *bytes -= queued.size();
+                queued.one().into_iter().for_each(|delivery| batch.end_row(self.owner(), delivery.row));
             }
             !is_expired
         });
-        inner.bytes = inner.queue.iter().map(|(message, ..)| message.size() as u64).sum();
-        let expired = before - inner.queue.len();
-        self.waiting.fetch_sub(expired, SeqCst);
-        batch.counts.dropped[DropCause::Expired as usize] += expired as u64;
+        let expired = before - *messages;
+        self.waiting.fetch_sub(expired as usize, SeqCst);
+        batch.counts.dropped[DropCause::Expired as usize] += expired;
     }
 
     fn queued(&self) -> (u64, u64) {
         let inner = self.inner.lock();
-        (inner.queue.len() as u64, inner.bytes)
+        (inner.messages, inner.bytes)
     }
 }
 

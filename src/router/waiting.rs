@@ -115,7 +115,8 @@ fn take_one(queue: &mut VecDeque<Queued>, index: usize) -> Option<Taken> {
         return Some((is_acked, run.drop_first(), None));
     }
     let size = queued.size();
-    Some((is_acked, size, queue.remove(index).and_then(Queued::into_one)))
+    let one = queue.remove(index).and_then(|queued| queued.one().cloned());
+    Some((is_acked, size, one))
 }
 
 impl Waiting {
@@ -172,7 +173,8 @@ impl Waiting {
 
     /// Puts copies last that are not stored.
     pub(super) fn push_run(&mut self, run: RunDelivery) {
-        self.append(Queued::Run(run), false);
+        let is_shared = run.group.is_some();
+        self.append(Queued::Run(run), is_shared);
     }
 
     /// What came from a group is not ordered with the session's own messages.
@@ -316,9 +318,11 @@ impl Waiting {
         let all = std::mem::take(self);
         let count = all.len();
         let asleep = all.asleep.unwrap_or_default();
-        let one: Vec<_> = all.queue.into_iter().chain(asleep.behind).filter_map(Queued::into_one).collect();
-        let more = count - one.len() as u64;
-        (one, more)
+        let may_go = |queued: &&Queued| queued.one().is_some() || queued.group().is_some();
+        let given: Vec<_> =
+            all.queue.iter().chain(&asleep.behind).filter(may_go).flat_map(Queued::deliveries).collect();
+        let more = count - given.len() as u64;
+        (given, more)
     }
 
     /// Takes out of memory what is not wanted any more; returns how many.
@@ -371,7 +375,7 @@ impl Waiting {
 
     /// Takes out copies of shared subscriptions, those of some groups.
     pub(super) fn take_shared(&mut self, of: impl Fn(GroupId) -> bool) -> Vec<Delivery> {
-        let is_wanted = |queued: &Queued| queued.one().and_then(|delivery| delivery.group).is_some_and(&of);
+        let is_wanted = |queued: &Queued| queued.group().is_some_and(&of);
         if !self.queue.iter().any(is_wanted) {
             return Vec::new();
         }
@@ -379,7 +383,7 @@ impl Waiting {
         self.queue = own;
         self.bytes -= shared.iter().map(Queued::size).sum::<u64>();
         self.recount_queue();
-        shared.into_iter().filter_map(Queued::into_one).collect()
+        shared.iter().flat_map(Queued::deliveries).collect()
     }
 
     /// Moves everything out at once if it is all in memory and within the bounds; how many of them are acknowledged.
@@ -394,15 +398,10 @@ impl Waiting {
 
     /// The first in memory that need no acknowledgement, or of the others as many as `acked_max`.
     pub(super) fn take_first(&mut self, acked_max: u32) -> Option<Queued> {
-        let front = self.queue.front_mut()?;
-        let taken = match front {
-            _ if !front.is_acked() => self.queue.pop_front(),
-            _ if acked_max == 0 => None,
-            Queued::Run(run) => match run.split_first(acked_max.try_into().unwrap_or(u16::MAX)) {
-                Some(first) => Some(Queued::Run(first)),
-                None => self.queue.pop_front(),
-            },
-            Queued::One(_) => self.queue.pop_front(),
+        let taken = match self.queue.front()?.is_acked() {
+            false => self.queue.pop_front(),
+            true if acked_max == 0 => None,
+            true => Queued::pop_first(&mut self.queue, acked_max),
         }?;
         *self.counter(taken.is_acked()) -= taken.messages();
         self.bytes -= taken.size();

@@ -64,13 +64,13 @@ fn stop(mailbox: &Mailbox) {
     mailbox.signal(Control::Shutdown);
 }
 
-/// Two threads publish to a group whose members have a window of one each.
-fn share(members: usize, messages: usize) {
+/// Two threads publish to a group whose members have that window each: one by one, and some at a time.
+fn share(members: usize, window: u32, messages: usize) {
     let group = GroupLimits { messages_max: u32::MAX, bytes_max: u64::MAX };
     let router = Router::new(&RouterConfig { group, ..config() });
     let members: Vec<_> = (0..members).map(|n| router.mailbox(&format!("m{n}").into(), roomy())).collect();
     for mailbox in &members {
-        mailbox.attach(UnderWay { window_free: 1, ..UnderWay::default() });
+        mailbox.attach(UnderWay { window_free: window, ..UnderWay::default() });
         router.subscribe(mailbox, ParsedFilter::parse("$share/g/t").unwrap(), qos(AtLeastOnce), None);
     }
     let received = AtomicUsize::new(0);
@@ -78,7 +78,7 @@ fn share(members: usize, messages: usize) {
         for mailbox in &members {
             let (router, received, members) = (&router, &received, &members);
             scope.spawn(move || {
-                drive(router, mailbox, 1, |_| {
+                drive(router, mailbox, window, |_| {
                     let is_last = received.fetch_add(1, SeqCst) + 1 == messages;
                     if is_last {
                         members.iter().for_each(|mailbox| stop(mailbox));
@@ -92,9 +92,17 @@ fn share(members: usize, messages: usize) {
             scope.spawn(move || {
                 let mut batch = Batch::default();
                 for n in 0..messages / 2 {
-                    router.publish(&message("t", &format!("{publisher}-{n}"), AtLeastOnce), &mut batch);
-                    router.flush(&mut batch);
+                    let message = message("t", &format!("{publisher}-{n}"), AtLeastOnce);
+                    if publisher == 0 {
+                        router.publish(&message, &mut batch);
+                    } else {
+                        assert!(router.gather(&message, &mut batch));
+                    }
+                    if publisher == 0 || n % 7 == 0 {
+                        router.flush(&mut batch);
+                    }
                 }
+                router.flush(&mut batch);
             });
         }
     });
@@ -105,10 +113,11 @@ fn share(members: usize, messages: usize) {
 #[test]
 fn a_message_for_a_group_and_a_window_that_opens_never_miss_each_other() {
     for _ in 0..400 {
-        share(1, 40);
+        share(1, 1, 40);
     }
-    share(1, 10_000);
-    share(3, 10_000);
+    share(1, 1, 10_000);
+    share(3, 1, 10_000);
+    share(3, 5, 10_000);
 }
 
 // [MQTT-4.6.0-5] [MQTT-4.6.0-6]

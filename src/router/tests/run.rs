@@ -68,7 +68,11 @@ fn only_what_nobody_refuses_and_need_not_be_kept_is_gathered() {
     }
     assert_eq!(gathers(OnQueueFull::DropOldest, true, false, "t", "1"), [true, false, false]);
     assert_eq!(gathers(OnQueueFull::DropOldest, false, true, "t", "1"), [false; 3]);
-    assert_eq!(gathers(OnQueueFull::DropOldest, false, false, "$share/g/t", "1"), [false; 3]);
+    assert_eq!(
+        gathers(OnQueueFull::DropOldest, false, false, "$share/g/t", "1"),
+        [true, false, false],
+        "a small group"
+    );
     assert_eq!(gathers(OnQueueFull::DropOldest, false, false, "nobody", "1"), [true, false, false]);
     assert_eq!(gathers(OnQueueFull::DropOldest, false, false, "t", &"x".repeat(2_000)), [true, false, false]);
 }

@@ -1,12 +1,18 @@
 //! Shared subscriptions: one copy for one member, and what becomes of it when that member goes.
 
+use std::ops::Range;
+
 use super::*;
 
 const FILTER: &str = "$share/g/t";
 
 /// Members `0`, `1`, …: windows of ten, roomy queues, QoS 2.
 fn group(strategy: ShareStrategy, members: usize) -> (Fixture, Vec<Client>) {
-    let fixture = Fixture::with(&RouterConfig { share_strategy: strategy, ..config() });
+    group_with(&RouterConfig { share_strategy: strategy, ..config() }, members)
+}
+
+fn group_with(config: &RouterConfig, members: usize) -> (Fixture, Vec<Client>) {
+    let fixture = Fixture::with(config);
     let members: Vec<_> = (0..members)
         .map(|n| fixture.client_with(&n.to_string(), QueueLimits { messages_max: 100, ..LIMITS }))
         .collect();
@@ -14,6 +20,25 @@ fn group(strategy: ShareStrategy, members: usize) -> (Fixture, Vec<Client>) {
         fixture.subscribe(member, FILTER, qos(ExactlyOnce));
     }
     (fixture, members)
+}
+
+/// With room for runs in the group's queue.
+fn roomy_group(strategy: ShareStrategy, members: usize) -> (Fixture, Vec<Client>) {
+    let limits = GroupLimits { messages_max: 2_000, bytes_max: 1_000_000 };
+    group_with(&RouterConfig { share_strategy: strategy, group: limits, ..config() }, members)
+}
+
+fn gather(fixture: &mut Fixture, numbers: Range<u32>, qos: QoS) {
+    for number in numbers {
+        assert!(fixture.router.gather(&message("t", &number.to_string(), qos), &mut fixture.batch));
+    }
+    fixture.flush();
+}
+
+/// The numbers of the messages that it can have.
+fn numbers(client: &mut Client, fixture: &mut Fixture) -> Vec<u32> {
+    let lines = client.read_with_groups(fixture);
+    lines.iter().map(|line| line.split('\'').nth(1).and_then(|number| number.parse().ok()).expect("a number")).collect()
 }
 
 /// Publishes to the group; which member got each message.
@@ -318,4 +343,144 @@ fn who_leaves_a_group_leaves_behind_what_it_was_not_sent() {
     assert!(fixture.unsubscribe(&members[1], FILTER));
     assert_eq!(members[1].read().len(), 0, "there is no group any more");
     assert_eq!(fixture.batch.counts.dropped[DropCause::SessionEnded as usize], 1);
+}
+
+#[test]
+fn a_run_is_dealt_out_as_evenly_as_its_messages_one_by_one() {
+    for qos in [AtMostOnce, AtLeastOnce, ExactlyOnce] {
+        let (mut fixture, mut members) = roomy_group(ShareStrategy::RoundRobin, 4);
+        gather(&mut fixture, 0..9, qos);
+        let got = |fixture: &mut Fixture, members: &mut Vec<Client>| -> Vec<Vec<u32>> {
+            members.iter_mut().map(|member| numbers(member, fixture)).collect()
+        };
+        assert_eq!(got(&mut fixture, &mut members), [vec![0, 1, 2], vec![3, 4], vec![5, 6], vec![7, 8]]);
+        gather(&mut fixture, 9..11, qos);
+        assert_eq!(got(&mut fixture, &mut members), [vec![], vec![9], vec![10], vec![]]);
+        gather(&mut fixture, 11..12, qos);
+        assert_eq!(got(&mut fixture, &mut members), [vec![], vec![], vec![], vec![11]]);
+        assert_eq!((fixture.router.group_queued(), fixture.batch.counts.dropped_sum()), ((0, 0), 0));
+    }
+}
+
+#[test]
+fn strategies_that_keep_to_a_member_give_it_the_whole_run() {
+    for strategy in [ShareStrategy::Sticky, ShareStrategy::HashClientId, ShareStrategy::HashTopic] {
+        let (mut fixture, mut members) = roomy_group(strategy, 3);
+        gather(&mut fixture, 0..12, AtLeastOnce);
+        let counts: Vec<_> = members.iter_mut().map(|member| numbers(member, &mut fixture).len()).collect();
+        let first = counts.iter().position(|count| *count == 10).expect("as many as its window takes");
+        assert_eq!((counts[(first + 1) % 3], counts[(first + 2) % 3]), (2, 0), "{strategy:?}");
+    }
+    for strategy in [ShareStrategy::Random, ShareStrategy::LeastInFlight] {
+        let (mut fixture, _members) = roomy_group(strategy, 3);
+        assert!(!fixture.router.gather(&message("t", "each for itself", AtLeastOnce), &mut fixture.batch));
+    }
+}
+
+#[test]
+fn what_no_member_can_take_of_a_run_waits_and_is_pulled_as_windows_open() {
+    let (mut fixture, mut members) = roomy_group(ShareStrategy::RoundRobin, 2);
+    (members[0].window, members[1].window) = (3, 1);
+    members.iter().for_each(Client::wait);
+    gather(&mut fixture, 0..10, AtLeastOnce);
+    assert_eq!(fixture.router.group_queued().0, 6);
+    assert_eq!(
+        (numbers(&mut members[0], &mut fixture), numbers(&mut members[1], &mut fixture)),
+        (vec![0, 1, 2], vec![3])
+    );
+    gather(&mut fixture, 10..12, ExactlyOnce);
+    members[0].acknowledge(2);
+    assert_eq!(numbers(&mut members[0], &mut fixture), [4, 5]);
+    members[1].window = 20;
+    assert_eq!(numbers(&mut members[1], &mut fixture), [6, 7, 8, 9, 10, 11]);
+    assert_eq!((fixture.router.group_queued(), fixture.batch.counts.dropped_sum()), ((0, 0), 0));
+}
+
+// [MQTT-4.8.2-3]
+#[test]
+fn each_member_gets_its_part_of_a_run_under_its_own_options() {
+    let (mut fixture, _) = roomy_group(ShareStrategy::RoundRobin, 0);
+    let (mut a, mut b) = (fixture.client("a"), fixture.client("b"));
+    fixture.subscribe_as(&a, FILTER, qos(AtMostOnce), 1);
+    fixture.subscribe_as(&b, FILTER, qos(AtLeastOnce), 2);
+    // One that gets them twice: as a member, and on its own account.
+    fixture.subscribe_as(&b, "t", qos(ExactlyOnce), 3);
+    gather(&mut fixture, 0..2, ExactlyOnce);
+    assert_eq!(a.read(), ["t '0' q0 [1]"]);
+    assert_eq!(b.read(), ["t '0' q2 [3]", "t '1' q2 [3]", "t '1' q1 [2]"]);
+    b.window = 0;
+    b.wait();
+    a.mailbox.detach(0, &mut fixture.batch);
+    gather(&mut fixture, 2..4, ExactlyOnce);
+    b.window = 10;
+    let mut got = b.read_with_groups(&mut fixture);
+    got.sort_unstable();
+    assert_eq!(got, ["t '2' q1 [2]", "t '2' q2 [3]", "t '3' q1 [2]", "t '3' q2 [3]"]);
+}
+
+// [MQTT-4.8.2-4], [MQTT-4.8.2-5]
+#[test]
+fn the_messages_of_a_run_come_back_from_a_member_that_goes() {
+    let (mut fixture, mut members) = roomy_group(ShareStrategy::Sticky, 2);
+    members[0].window = 2;
+    members[0].wait();
+    gather(&mut fixture, 0..2, AtLeastOnce);
+    assert_eq!(numbers(&mut members[0], &mut fixture), [0, 1]);
+    members[0].window = 4;
+    members[0].wait();
+    gather(&mut fixture, 2..4, ExactlyOnce);
+    let mut gone = members.remove(0);
+    fixture.end(&mut gone, &[FILTER]);
+    let mut got = numbers(&mut members[0], &mut fixture);
+    got.sort_unstable();
+    assert_eq!((got, fixture.batch.counts.dropped_sum()), (vec![0, 1, 2, 3], 0));
+    gather(&mut fixture, 4..6, AtMostOnce);
+    gather(&mut fixture, 6..8, AtLeastOnce);
+    fixture.hang_up(&members[0]);
+    assert_eq!((fixture.dropped(DropCause::Offline), fixture.router.group_queued().0), (2, 2));
+}
+
+#[test]
+fn a_promised_run_is_kept_even_if_another_has_taken_the_room() {
+    let (mut fixture, members) = roomy_group(ShareStrategy::RoundRobin, 1);
+    fixture.hang_up(&members[0]);
+    let mut other = Batch::default();
+    let payload = "x".repeat(10);
+    // No promise is made for which there may be no room: a run may have 1,024 messages.
+    for n in 0..976 {
+        assert!(fixture.router.gather(&message("t", &payload, AtLeastOnce), &mut fixture.batch), "{n}");
+        fixture.flush();
+    }
+    for _ in 0..1_000 {
+        for batch in [&mut fixture.batch, &mut other] {
+            assert!(fixture.router.gather(&message("t", &payload, AtLeastOnce), batch));
+        }
+    }
+    [&mut fixture.batch, &mut other].into_iter().for_each(|batch| fixture.router.flush(batch));
+    assert_eq!(fixture.router.group_queued().0, 976 + 2 * 1_000, "over the limit of 2,000");
+    assert!(!fixture.router.gather(&message("t", "", AtLeastOnce), &mut fixture.batch));
+    assert_eq!(fixture.publish("t", "", AtLeastOnce), Outcome::Refused(Refused::QueueFull));
+    // Who is told nothing is promised nothing.
+    gather(&mut fixture, 0..2, AtMostOnce);
+    let counts = fixture.router.counters().snapshot();
+    assert_eq!((counts.dropped_sum(), counts.refused), (2, 1));
+}
+
+#[test]
+fn runs_that_wait_in_a_group_expire() {
+    let (mut fixture, mut members) = roomy_group(ShareStrategy::RoundRobin, 1);
+    members[0].window = 1;
+    members[0].wait();
+    for at in [20, 10] {
+        (0..3).for_each(|_| assert!(fixture.router.gather(&expiring("brief", AtLeastOnce, at), &mut fixture.batch)));
+        fixture.router.hand_out(&mut fixture.batch);
+    }
+    assert_eq!(members[0].read().len(), 1);
+    fixture.batch.now = BrokerTime::from_millis(10);
+    fixture.router.sweep(&mut fixture.batch);
+    assert_eq!((fixture.router.group_queued().0, fixture.dropped(DropCause::Expired)), (2, 3));
+    fixture.batch.now = BrokerTime::from_millis(20);
+    members[0].window = 10;
+    assert_eq!(members[0].read_with_groups(&mut fixture).len(), 0);
+    assert_eq!((fixture.router.group_queued(), fixture.dropped(DropCause::Expired)), ((0, 0), 5));
 }

@@ -97,9 +97,10 @@ impl Run {
         let ms = self.random.random_range(1..1000);
         let expires_at = if self.random.random_bool(0.2) { BrokerTime::from_millis(ms) } else { BrokerTime::NEVER };
         let qos = if self.random.random_bool(0.3) { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        let is_shared = self.random.random_bool(0.3);
         let mut messages = RunBuilder::default();
         for _ in 0..self.random.random_range(1..5) {
-            let mut known = Known { qos, is_stored: false, is_shared: false, expires_at, size: 0 };
+            let mut known = Known { qos, is_stored: false, is_shared, expires_at, size: 0 };
             let copy = delivery(self.next, &known);
             known.size = copy.message.size() as u64;
             assert!(messages.is_empty() || messages.goes_on_with(&copy.message));
@@ -108,7 +109,9 @@ impl Run {
             self.next += 1;
         }
         let run = messages.finish().expect("there are some");
-        self.waiting.push_run(RunDelivery::new(run, QoS::ExactlyOnce, SubscriptionIds::None));
+        let mut run = RunDelivery::new(run, QoS::ExactlyOnce, SubscriptionIds::None);
+        run.group = is_shared.then_some(GROUP);
+        self.waiting.push_run(run);
     }
 
     fn took_all(&mut self, queued: &Queued) {
