@@ -9,7 +9,7 @@
 mod run;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub struct MessageParts<'a> {
     pub publisher: PublisherId,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Header {
     expires_at: BrokerTime,
     publisher: PublisherId,
@@ -104,22 +104,38 @@ struct Header {
     is_v5: bool,
 }
 
-/// An Application Message (section 1.2). Cloning shares it.
-#[derive(Clone, Debug)]
-pub struct Message(ThinArc<Header, u8>);
+impl Header {
+    fn topic_range(&self) -> Range<usize> {
+        let start = usize::from(self.topic_start);
+        start..start + usize::from(self.topic_len)
+    }
 
-thread_local! {
-    /// Where a message is put together before its one allocation; kept small between messages.
-    static ASSEMBLY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    fn size(&self, payload_len: usize) -> usize {
+        Message::size_of(usize::from(self.topic_len) + self.forward_len as usize + payload_len)
+    }
 }
 
-/// What the assembly buffer may keep between messages.
+/// A message that has just come and that nobody has yet: it becomes a [`Message`], or one of a [`MessageRun`] without having
+/// had an allocation of its own.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    header: Header,
+    /// As in a message.
+    packet: Vec<u8>,
+}
+
+thread_local! {
+    /// Where drafts are put together; kept small between them.
+    static ASSEMBLY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What the assembly buffer may keep between drafts.
 const ASSEMBLY_BYTES_KEPT: usize = 64 * 1024;
 
-impl Message {
+impl Draft {
     /// Encoded for MQTT 3.x, unless it has properties.
     pub fn new(parts: &MessageParts<'_>) -> Self {
-        Message::received(parts, ProtocolVersion::V4, None)
+        Draft::received(parts, ProtocolVersion::V4, None)
     }
 
     /// From a PUBLISH of that version, and encoded for it. `packet` is what the payload stands in, which is kept instead of
@@ -132,31 +148,76 @@ impl Message {
         };
         let is_v5 = version == ProtocolVersion::V5 || !parts.forward.is_empty();
         let apart = packet.map(|packet| Box::new(packet.slice_ref(parts.payload)));
-        ASSEMBLY.with_borrow_mut(|buf| {
-            buf.clear();
-            let topic = head(&topic, parts).encode(version_of(is_v5), buf);
-            let payload_start = buf.len();
-            if apart.is_none() {
-                buf.extend_from_slice(parts.payload);
-            }
-            let header = Header {
-                expires_at: parts.expires_at,
-                publisher: parts.publisher,
-                apart,
-                forward_len: parts.forward.len() as u32,
-                payload_start: payload_start as u32,
-                topic_len: topic.len() as u16,
-                topic_start: topic.start as u8,
-                qos: parts.qos,
-                retain: parts.retain,
-                is_v5,
-            };
-            let message = Message(ThinArc::from_header_and_slice(header, buf));
-            if buf.capacity() > ASSEMBLY_BYTES_KEPT {
-                *buf = Vec::new();
-            }
-            message
-        })
+        let mut packet = ASSEMBLY.take();
+        packet.clear();
+        let topic = head(&topic, parts).encode(version_of(is_v5), &mut packet);
+        let payload_start = packet.len();
+        if apart.is_none() {
+            packet.extend_from_slice(parts.payload);
+        }
+        let header = Header {
+            expires_at: parts.expires_at,
+            publisher: parts.publisher,
+            apart,
+            forward_len: parts.forward.len() as u32,
+            payload_start: payload_start as u32,
+            topic_len: topic.len() as u16,
+            topic_start: topic.start as u8,
+            qos: parts.qos,
+            retain: parts.retain,
+            is_v5,
+        };
+        Draft { header, packet }
+    }
+
+    pub fn into_message(mut self) -> Message {
+        let header = Header { apart: self.header.apart.take(), ..self.header };
+        Message(ThinArc::from_header_and_slice(header, &self.packet))
+    }
+
+    pub fn topic(&self) -> &str {
+        std::str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    pub fn topic_bytes(&self) -> &[u8] {
+        &self.packet[self.header.topic_range()]
+    }
+
+    pub fn qos(&self) -> QoS {
+        self.header.qos
+    }
+
+    pub fn retain(&self) -> bool {
+        self.header.retain
+    }
+
+    fn payload_len(&self) -> usize {
+        let apart = self.header.apart.as_ref().map_or(0, |payload| payload.len());
+        self.packet.len() - self.header.payload_start as usize + apart
+    }
+
+    /// As [`Message::size`].
+    pub fn size(&self) -> usize {
+        self.header.size(self.payload_len())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.packet.capacity() <= ASSEMBLY_BYTES_KEPT {
+            ASSEMBLY.set(std::mem::take(&mut self.packet));
+        }
+    }
+}
+
+/// An Application Message (section 1.2). Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Message(ThinArc<Header, u8>);
+
+impl Message {
+    /// Encoded for MQTT 3.x, unless it has properties.
+    pub fn new(parts: &MessageParts<'_>) -> Self {
+        Draft::new(parts).into_message()
     }
 
     fn header(&self) -> &Header {
@@ -169,13 +230,7 @@ impl Message {
     }
 
     pub fn topic_bytes(&self) -> &[u8] {
-        &self.0.slice[self.topic_range()]
-    }
-
-    fn topic_range(&self) -> Range<usize> {
-        let header = self.header();
-        let start = usize::from(header.topic_start);
-        start..start + usize::from(header.topic_len)
+        &self.0.slice[self.header().topic_range()]
     }
 
     /// The properties that every receiver gets unaltered and in order ([MQTT-3.3.2-17], [MQTT-3.3.2-18]).
@@ -198,7 +253,7 @@ impl Message {
         let header = self.header();
         (header.is_v5 == (version == ProtocolVersion::V5)).then(|| EncodedPublish {
             bytes: &self.0.slice,
-            topic: self.topic_range(),
+            topic: header.topic_range(),
             payload_start: header.payload_start as usize,
             payload_after: header.apart.as_ref().map_or(0, |payload| payload.len()),
         })
@@ -245,8 +300,7 @@ impl Message {
 
     /// What it counts for in queue and retained limits: topic, properties, payload and its own overhead.
     pub fn size(&self) -> usize {
-        let header = self.header();
-        Message::size_of(usize::from(header.topic_len) + header.forward_len as usize + self.payload().len())
+        self.header().size(self.payload().len())
     }
 
     /// The size of a message whose topic, properties and payload are together so long.
@@ -467,7 +521,8 @@ mod tests {
             expires_at: BrokerTime::NEVER,
             publisher: PublisherId(9),
         };
-        let (kept, copied) = (Message::received(&parts, ProtocolVersion::V4, Some(&packet)), Message::new(&parts));
+        let kept = Draft::received(&parts, ProtocolVersion::V4, Some(&packet)).into_message();
+        let copied = Message::new(&parts);
         assert_eq!(kept.payload().as_ptr(), packet[3..].as_ptr());
         assert_eq!(
             (kept.topic(), kept.forward(), kept.payload()),
@@ -499,7 +554,10 @@ mod tests {
             (of_v4.clone(), of_v4, None)
         );
         let packet = Bytes::from_static(b"21.5");
-        let message = Message::received(&MessageParts { payload: &packet, ..plain }, v5, Some(&packet));
+        let draft = Draft::received(&MessageParts { payload: &packet, ..plain }, v5, Some(&packet));
+        let size = draft.size();
+        let message = draft.into_message();
+        assert_eq!(message.size(), size);
         assert_eq!(bytes(&message, v5), Some((b"\x30\x0a\0\x03a/b\0".to_vec(), 8, 4)));
         assert_eq!(bytes(&message, v4), None);
         let with_properties = Message::new(&MessageParts { forward: &[1, 1], ..plain });

@@ -236,7 +236,7 @@ impl Client {
     fn take(&mut self, bytes: &[u8], broker: &mut Broker) {
         if let Action::Publish { message, reply } = self.handle(bytes) {
             if !broker.router.gather(&message, &mut broker.batch) {
-                let outcome = broker.router.publish(&message, &mut broker.batch);
+                let outcome = broker.router.publish(&message.into_message(), &mut broker.batch);
                 assert!(matches!(outcome, Outcome::Routed { .. }));
             }
             self.connection.on_routed(reply, Routed::Accepted, &mut self.out).expect("answered");

@@ -8,7 +8,9 @@ use std::ops::Range;
 
 use triomphe::ThinArc;
 
-use super::{BrokerTime, Delivery, GroupId, Message, MessageParts, PublisherId, RowId, SubscriptionIds, version_of};
+use super::{
+    BrokerTime, Delivery, Draft, GroupId, Message, MessageParts, PublisherId, RowId, SubscriptionIds, version_of,
+};
 use crate::packet::{EncodedPublish, ProtocolVersion};
 use crate::topic::QoS;
 
@@ -58,8 +60,8 @@ pub struct RunBuilder {
 
 impl RunBuilder {
     /// Whether the message may stand in a run at all.
-    pub fn takes(message: &Message) -> bool {
-        let is_small = message.header().apart.is_none() && message.encoded_bytes().len() <= BYTES_MAX;
+    pub fn takes(message: &Draft) -> bool {
+        let is_small = message.header.apart.is_none() && message.packet.len() <= BYTES_MAX;
         is_small && !message.retain()
     }
 
@@ -77,17 +79,16 @@ impl RunBuilder {
     }
 
     /// Whether a message that a run takes can stand in this one.
-    pub fn goes_on_with(&self, message: &Message) -> bool {
-        let (Some(header), other) = (&self.header, message.header()) else { return false };
+    pub fn goes_on_with(&self, message: &Draft) -> bool {
+        let (Some(header), other) = (&self.header, &message.header) else { return false };
         self.packets[header.topic()] == *message.topic_bytes()
             && (header.expires_at, header.publisher) == (other.expires_at, other.publisher)
             && (header.qos, header.is_v5) == (other.qos, other.is_v5)
     }
 
     /// Puts a message last that can stand here, or is the first.
-    pub fn push(&mut self, message: &Message) {
-        let packet = message.encoded_bytes();
-        let of = message.header();
+    pub fn push(&mut self, message: &Draft) {
+        let (packet, of) = (&message.packet, &message.header);
         let header = self.header.get_or_insert(Header {
             expires_at: of.expires_at,
             publisher: of.publisher,
@@ -102,7 +103,7 @@ impl RunBuilder {
         });
         header.messages += 1;
         header.size += message.size() as u64;
-        header.payload_bytes += message.payload().len() as u64;
+        header.payload_bytes += message.payload_len() as u64;
         header.packet_bytes_max = header.packet_bytes_max.max(packet.len() as u32);
         self.packets.extend_from_slice(packet);
     }
@@ -171,7 +172,7 @@ impl MessageRun {
             expires_at: self.expires_at(),
             publisher: self.publisher(),
         };
-        Message::received(&parts, self.version(), None)
+        Draft::received(&parts, self.version(), None).into_message()
     }
 
     /// Those from that offset on.

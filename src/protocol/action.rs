@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::message::{GroupId, Message, RowId};
+use crate::message::{Draft, GroupId, RowId};
 use crate::packet::{PacketId, QoS, ReasonCode, SubscribeOptions};
 
 /// The effect of one packet from the client. What goes out on the wire is in the `Output` already.
@@ -19,7 +19,7 @@ pub enum Action {
     },
     /// Route the message, then `on_routed`.
     Publish {
-        message: Message,
+        message: Draft,
         reply: Reply,
     },
     /// Make the subscriptions, then `on_subscribed`.

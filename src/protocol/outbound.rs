@@ -415,10 +415,10 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::message::{BrokerTime, Message, MessageParts, PublisherId, RowId, RunBuilder, SubscriptionIds};
+    use crate::message::{BrokerTime, Draft, MessageParts, PublisherId, RowId, RunBuilder, SubscriptionIds};
 
-    fn delivery(qos: QoS, n: u64) -> Delivery {
-        let message = Message::new(&MessageParts {
+    fn draft(qos: QoS, n: u64) -> Draft {
+        Draft::new(&MessageParts {
             topic_prefix: "",
             topic: "t",
             forward: &[],
@@ -427,7 +427,11 @@ mod tests {
             retain: false,
             expires_at: BrokerTime::NEVER,
             publisher: PublisherId(1),
-        });
+        })
+    }
+
+    fn delivery(qos: QoS, n: u64) -> Delivery {
+        let message = draft(qos, n).into_message();
         Delivery { message, qos, retain: false, subscription_ids: SubscriptionIds::None, group: None, row: RowId::NONE }
     }
 
@@ -516,7 +520,7 @@ mod tests {
         let mut outbound = connected(u16::MAX);
         let run = |qos| {
             let mut messages = RunBuilder::default();
-            (0..3).for_each(|n| messages.push(&delivery(qos, n).message));
+            (0..3).for_each(|n| messages.push(&draft(qos, n)));
             RunDelivery::new(messages.finish().expect("some"), qos, SubscriptionIds::None)
         };
         let held = |outbound: &Outbound| {
@@ -553,7 +557,7 @@ mod tests {
     #[test]
     fn of_a_run_only_what_came_from_a_group_may_move() {
         let mut messages = RunBuilder::default();
-        (0..3).for_each(|n| messages.push(&delivery(QoS::ExactlyOnce, n).message));
+        (0..3).for_each(|n| messages.push(&draft(QoS::ExactlyOnce, n)));
         let run = messages.finish().expect("some");
         let mut outbound = connected(u16::MAX);
         for (group, qos) in [(0, QoS::AtLeastOnce), (1, QoS::AtLeastOnce), (2, QoS::AtLeastOnce), (2, QoS::ExactlyOnce)]

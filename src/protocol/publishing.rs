@@ -13,7 +13,7 @@ use super::output::Output;
 use super::session::SessionSubscription;
 use super::settings::Denied3x;
 use super::topic_alias::AliasUse;
-use crate::message::{BrokerTime, Delivery, DropCause, Member, Message, MessageParts, PublisherId, RowId, RunDelivery};
+use crate::message::{BrokerTime, Delivery, Draft, DropCause, Member, MessageParts, PublisherId, RowId, RunDelivery};
 use crate::packet::{
     EncodedPublish, MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS,
     ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
@@ -79,7 +79,7 @@ impl Connection {
             expires_at: expiry(publish, now),
             publisher: self.publisher,
         };
-        let message = Message::received(&parts, self.version, buffer);
+        let message = Draft::received(&parts, self.version, buffer);
         self.check_publish(publish)?;
         let Some(packet_id) = publish.packet_id else {
             self.check_payload_format(publish)?;
@@ -107,7 +107,7 @@ impl Connection {
         &mut self,
         publish: &Publish<'_>,
         packet_id: PacketId,
-        message: Message,
+        message: Draft,
         out: &mut Output,
     ) -> Result<Action, Violation> {
         if let Err(violation) = self.check_payload_format(publish) {

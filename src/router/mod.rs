@@ -238,7 +238,7 @@ impl Router {
 
     fn route(&self, message: &Message, keep: &mut impl Keep, batch: &mut Batch) -> (Outcome, RowId) {
         let mut cache = batch.matches.take().unwrap_or_default();
-        let matches = self.subscriptions.matches(message, &mut cache); // [MQTT-3.3.2-3]
+        let matches = self.subscriptions.matches(message.topic_bytes(), &mut cache); // [MQTT-3.3.2-3]
         let routed = route_to(matches, message, keep, batch);
         batch.matches = Some(cache);
         routed

@@ -7,7 +7,7 @@ use super::Router;
 use super::batch::Batch;
 use super::mailbox::Pushed;
 use super::subscriptions::{Match, Matches};
-use crate::message::{DropCause, Message, MessageRun, RowId, RunBuilder, RunDelivery};
+use crate::message::{Draft, DropCause, Message, MessageRun, RowId, RunBuilder, RunDelivery};
 use crate::topic::QoS;
 
 /// What has been gathered.
@@ -41,7 +41,7 @@ impl Router {
     /// Takes a message that nobody refuses and that need not be kept, to be handed out with those that follow. False for
     /// one that is none of these: [`Router::publish_kept`] takes it. [`Router::hand_out`] has to come before anything else
     /// is done for this client.
-    pub fn gather(&self, message: &Message, batch: &mut Batch) -> bool {
+    pub fn gather(&self, message: &Draft, batch: &mut Batch) -> bool {
         if !RunBuilder::takes(message) {
             return false;
         }
@@ -61,10 +61,10 @@ impl Router {
     }
 
     /// Makes ready for a message that is for others than those before it.
-    fn begin_run(&self, message: &Message, generation: u64, batch: &mut Batch) {
+    fn begin_run(&self, message: &Draft, generation: u64, batch: &mut Batch) {
         self.hand_out(batch);
         let cache = batch.matches.get_or_insert_default();
-        let matches = self.subscriptions.matches(message, cache); // [MQTT-3.3.2-3]
+        let matches = self.subscriptions.matches(message.topic_bytes(), cache); // [MQTT-3.3.2-3]
         batch.run.takes = matches.take_for_certain(message.qos());
         batch.run.matches = Some(Arc::clone(matches));
         batch.run.generation = generation;

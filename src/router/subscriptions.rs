@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::mailbox::{Mailbox, OnQueueFull, SubscriberId};
 use super::shared_subscriptions::Group;
-use crate::message::{Message, SubscriptionIds};
+use crate::message::SubscriptionIds;
 use crate::topic::{QoS, SubscribeOptions, SubscriptionTree};
 
 /// A session's subscription to one filter, or a shared group as a whole.
@@ -117,7 +117,7 @@ impl MatchCache {
         rests
     }
 
-    fn keep(&mut self, topic: &str, matches: Matches) -> u32 {
+    fn keep(&mut self, topic: &[u8], matches: Matches) -> u32 {
         self.forget_unkept();
         let bytes = CACHED_TOPIC_BYTES + topic.len() + std::mem::size_of_val(&*matches.sessions);
         if self.bytes + bytes > CACHE_BYTES_MAX {
@@ -128,7 +128,7 @@ impl MatchCache {
         }
         self.bytes += bytes;
         let index = self.all.len() as u32;
-        self.by_topic.insert(topic.as_bytes().into(), index);
+        self.by_topic.insert(topic.into(), index);
         self.all.push(Arc::new(matches));
         index
     }
@@ -174,18 +174,18 @@ impl Subscriptions {
         self.generation.load(SeqCst)
     }
 
-    pub(super) fn matches<'c>(&self, message: &Message, cache: &'c mut MatchCache) -> &'c Arc<Matches> {
+    pub(super) fn matches<'c>(&self, topic: &[u8], cache: &'c mut MatchCache) -> &'c Arc<Matches> {
         let generation = self.generation();
         if cache.generation != generation {
             cache.clear();
             cache.generation = generation;
         }
-        let known = cache.by_topic.get(message.topic_bytes()).copied();
+        let known = cache.by_topic.get(topic).copied();
         let rests = cache.rests();
         cache.hits = cache.hits.saturating_add(u32::from(known.is_some() && !rests));
         let index = match known {
             Some(index) => index,
-            None => match self.find(message, rests, cache) {
+            None => match self.find(topic, rests, cache) {
                 Some(index) => index,
                 None => return &cache.unkept,
             },
@@ -194,22 +194,24 @@ impl Subscriptions {
     }
 
     /// Finds the matches of a topic that is not in the cache. `None` when they are those that are not kept.
-    fn find(&self, message: &Message, rests: bool, cache: &mut MatchCache) -> Option<u32> {
+    fn find(&self, topic: &[u8], rests: bool, cache: &mut MatchCache) -> Option<u32> {
         // Whoever asked before may still have the last.
         if Arc::get_mut(&mut cache.unkept).is_none() {
             cache.unkept = Arc::default();
         }
         let matches = Arc::get_mut(&mut cache.unkept)?;
-        self.collect(message.topic(), &mut cache.collector, matches);
+        self.collect(topic, &mut cache.collector, matches);
         if rests && matches.sessions.len() < WIDE {
             return None;
         }
         cache.misses = cache.misses.saturating_add(u32::from(!rests));
         let matches = std::mem::take(matches);
-        Some(cache.keep(message.topic(), matches))
+        Some(cache.keep(topic, matches))
     }
 
-    fn collect(&self, topic: &str, collector: &mut Collector, into: &mut Matches) {
+    fn collect(&self, topic: &[u8], collector: &mut Collector, into: &mut Matches) {
+        // They came from a `&str`.
+        let topic = std::str::from_utf8(topic).unwrap_or_default();
         let tree = self.tree.read();
         tree.for_each_match(topic, |entries| {
             collector.filters += 1;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::turn::{READ_BYTES_MAX, Turn};
 use super::{Driver, End, Progress, Stage};
 use crate::auth::Subscribing;
-use crate::message::{DropCause, Message, OwnerId};
+use crate::message::{Draft, DropCause, OwnerId};
 use crate::net::context::is_sys_topic;
 use crate::packet::{Decoded, Packet, PacketType, QoS, ReasonCode};
 use crate::protocol::{Action, Kept, Reply, Routed, SubscribeRequest, SubscribeResult, UnsubscribeRequest};
@@ -240,7 +240,7 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, message: Message, reply: Reply, turn: &mut Turn) -> Result<Taken, End> {
+    fn publish(&mut self, message: Draft, reply: Reply, turn: &mut Turn) -> Result<Taken, End> {
         let Some(routed) = self.route(message, reply, turn) else { return Ok(Taken::Later) };
         let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
         self.connection.on_routed(reply, routed, out).map_err(End::Closed)?;
@@ -248,10 +248,10 @@ impl Driver {
     }
 
     /// `None`: the store takes it later.
-    fn route(&mut self, message: Message, reply: Reply, turn: &mut Turn) -> Option<Routed> {
+    fn route(&mut self, message: Draft, reply: Reply, turn: &mut Turn) -> Option<Routed> {
         let Stage::Attached(attached) = &mut self.stage else { return Some(Routed::Accepted) };
         let is_clear = attached.is_unrestricted && !is_sys_topic(message.topic_bytes());
-        if !is_clear && !self.place.listener.access.load().may_publish(&attached.identity, &message) {
+        if !is_clear && !self.place.listener.access.load().may_publish(&attached.identity, message.topic()) {
             turn.batch.counts.not_authorised += 1;
             return Some(Routed::NotAuthorized);
         }
@@ -262,6 +262,7 @@ impl Driver {
         let packet_id = reply.packet_id.filter(|_| is_remembered);
         let received = packet_id.map(|packet_id| (attached.mailbox.owner(), packet_id.get()));
         let before = turn.tickets.len();
+        let message = message.into_message();
         let outcome = self.place.shared.publish(&message, received, &mut turn.batch, &mut turn.tickets);
         packet_id.into_iter().for_each(|packet_id| attached.received.push(packet_id, &turn.tickets[before..]));
         if reply.packet_id.is_none() {

@@ -139,7 +139,9 @@ pub fn action(action: &Action) -> String {
         Action::AuthData { data, reauthenticate } => {
             line(&["auth".into(), flag(*reauthenticate, "anew"), payload(data)])
         }
-        Action::Publish { message, reply } => line(&["route".into(), self::message(message), answer(*reply)]),
+        Action::Publish { message, reply } => {
+            line(&["route".into(), self::message(&message.clone().into_message()), answer(*reply)])
+        }
         Action::Subscribe(request) => subscribe(request),
         Action::Unsubscribe(request) => unsubscribe(request),
         Action::Completed(qos, _) => format!("completed q{}", *qos as u8),

@@ -1,7 +1,7 @@
 //! A run comes to the same as its messages one by one, for every client and QoS.
 
 use super::*;
-use crate::message::{RunBuilder, RunDelivery};
+use crate::message::{Draft, RunBuilder, RunDelivery};
 
 /// Clients that get what most get, and those that do not.
 fn clients() -> Vec<(&'static str, Settings, Connect<'static>)> {
@@ -63,7 +63,7 @@ fn run(
             expires_at,
             publisher: PublisherId(1),
         };
-        let message = Message::received(&parts, version, None);
+        let message = Draft::received(&parts, version, None);
         assert!(RunBuilder::takes(&message));
         messages.push(&message);
     }

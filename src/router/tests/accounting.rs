@@ -97,10 +97,10 @@ impl World {
         let topic = TOPICS[self.rng.random_range(0..TOPICS.len())];
         let retain = self.rng.random_range(0..5) == 0;
         let parts = MessageParts { expires_at, publisher, retain, ..parts(topic, &payload, qos) };
-        let message = Message::new(&parts);
+        let message = Draft::new(&parts);
         let Fixture { router, batch } = &mut self.fixture;
         if !(self.gathers && router.gather(&message, batch)) {
-            self.fixture.give(&message);
+            self.fixture.give(&message.into_message());
         }
     }
 

@@ -92,9 +92,9 @@ fn share(members: usize, window: u32, messages: usize) {
             scope.spawn(move || {
                 let mut batch = Batch::default();
                 for n in 0..messages / 2 {
-                    let message = message("t", &format!("{publisher}-{n}"), AtLeastOnce);
+                    let message = draft("t", &format!("{publisher}-{n}"), AtLeastOnce);
                     if publisher == 0 {
-                        router.publish(&message, &mut batch);
+                        router.publish(&message.into_message(), &mut batch);
                     } else {
                         assert!(router.gather(&message, &mut batch));
                     }

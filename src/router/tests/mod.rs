@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Poll, Wake, Waker};
 
 use super::*;
-use crate::message::{MessageParts, Queued};
+use crate::message::{Draft, MessageParts, Queued};
 use crate::topic::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 
 const LIMITS: QueueLimits =
@@ -35,6 +35,11 @@ fn message(topic: &str, payload: &str, qos: QoS) -> Message {
     Message::new(&parts(topic, payload, qos))
 }
 
+/// One that has not been put together yet.
+fn draft(topic: &str, payload: &str, qos: QoS) -> Draft {
+    Draft::new(&parts(topic, payload, qos))
+}
+
 fn parts<'a>(topic: &'a str, payload: &'a str, qos: QoS) -> MessageParts<'a> {
     MessageParts {
         topic_prefix: "",
@@ -49,7 +54,11 @@ fn parts<'a>(topic: &'a str, payload: &'a str, qos: QoS) -> MessageParts<'a> {
 }
 
 fn expiring(payload: &str, qos: QoS, at: u64) -> Message {
-    Message::new(&MessageParts { expires_at: BrokerTime::from_millis(at), ..parts("t", payload, qos) })
+    expiring_draft(payload, qos, at).into_message()
+}
+
+fn expiring_draft(payload: &str, qos: QoS, at: u64) -> Draft {
+    Draft::new(&MessageParts { expires_at: BrokerTime::from_millis(at), ..parts("t", payload, qos) })
 }
 
 fn qos(qos: QoS) -> SubscribeOptions {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn gather(fixture: &mut Fixture, topic: &str, payload: &str) -> bool {
-    fixture.router.gather(&message(topic, payload, AtMostOnce), &mut fixture.batch)
+    fixture.router.gather(&draft(topic, payload, AtMostOnce), &mut fixture.batch)
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn only_what_nobody_refuses_and_need_not_be_kept_is_gathered() {
         }
         fixture.subscribe(&client, filter, qos(sub_qos));
         all.map(|qos| {
-            let message = Message::new(&MessageParts { retain, ..parts("t", payload, qos) });
+            let message = Draft::new(&MessageParts { retain, ..parts("t", payload, qos) });
             fixture.router.gather(&message, &mut fixture.batch)
         })
     };
@@ -123,7 +123,7 @@ fn a_run_has_no_more_than_the_window_takes_and_the_lower_qos() {
     fixture.subscribe(&unacked, "t", qos(AtMostOnce));
     acked.window = 2;
     for payload in ["1", "2", "3", "4", "5"] {
-        assert!(fixture.router.gather(&message("t", payload, ExactlyOnce), &mut fixture.batch));
+        assert!(fixture.router.gather(&draft("t", payload, ExactlyOnce), &mut fixture.batch));
     }
     fixture.flush();
     assert_eq!(unacked.read(), ["1", "2", "3", "4", "5"].map(|payload| format!("t '{payload}' q0")));
@@ -169,7 +169,7 @@ fn only_messages_that_are_alike_stand_in_one_run() {
         MessageParts { topic: "u", expires_at: later, publisher: PublisherId(8), forward: &[1, 1], ..plain },
         MessageParts { topic: "u", expires_at: later, publisher: PublisherId(8), forward: &[1, 0], ..plain },
     ] {
-        assert!(fixture.router.gather(&Message::new(&parts), &mut fixture.batch));
+        assert!(fixture.router.gather(&Draft::new(&parts), &mut fixture.batch));
     }
     fixture.flush();
     let mut into = VecDeque::new();

@@ -30,7 +30,7 @@ fn roomy_group(strategy: ShareStrategy, members: usize) -> (Fixture, Vec<Client>
 
 fn gather(fixture: &mut Fixture, numbers: Range<u32>, qos: QoS) {
     for number in numbers {
-        assert!(fixture.router.gather(&message("t", &number.to_string(), qos), &mut fixture.batch));
+        assert!(fixture.router.gather(&draft("t", &number.to_string(), qos), &mut fixture.batch));
     }
     fixture.flush();
 }
@@ -373,7 +373,7 @@ fn strategies_that_keep_to_a_member_give_it_the_whole_run() {
     }
     for strategy in [ShareStrategy::Random, ShareStrategy::LeastInFlight] {
         let (mut fixture, _members) = roomy_group(strategy, 3);
-        assert!(!fixture.router.gather(&message("t", "each for itself", AtLeastOnce), &mut fixture.batch));
+        assert!(!fixture.router.gather(&draft("t", "each for itself", AtLeastOnce), &mut fixture.batch));
     }
 }
 
@@ -448,17 +448,17 @@ fn a_promised_run_is_kept_even_if_another_has_taken_the_room() {
     let payload = "x".repeat(10);
     // No promise is made for which there may be no room: a run may have 1,024 messages.
     for n in 0..976 {
-        assert!(fixture.router.gather(&message("t", &payload, AtLeastOnce), &mut fixture.batch), "{n}");
+        assert!(fixture.router.gather(&draft("t", &payload, AtLeastOnce), &mut fixture.batch), "{n}");
         fixture.flush();
     }
     for _ in 0..1_000 {
         for batch in [&mut fixture.batch, &mut other] {
-            assert!(fixture.router.gather(&message("t", &payload, AtLeastOnce), batch));
+            assert!(fixture.router.gather(&draft("t", &payload, AtLeastOnce), batch));
         }
     }
     [&mut fixture.batch, &mut other].into_iter().for_each(|batch| fixture.router.flush(batch));
     assert_eq!(fixture.router.group_queued().0, 976 + 2 * 1_000, "over the limit of 2,000");
-    assert!(!fixture.router.gather(&message("t", "", AtLeastOnce), &mut fixture.batch));
+    assert!(!fixture.router.gather(&draft("t", "", AtLeastOnce), &mut fixture.batch));
     assert_eq!(fixture.publish("t", "", AtLeastOnce), Outcome::Refused(Refused::QueueFull));
     // Who is told nothing is promised nothing.
     gather(&mut fixture, 0..2, AtMostOnce);
@@ -472,7 +472,9 @@ fn runs_that_wait_in_a_group_expire() {
     members[0].window = 1;
     members[0].wait();
     for at in [20, 10] {
-        (0..3).for_each(|_| assert!(fixture.router.gather(&expiring("brief", AtLeastOnce, at), &mut fixture.batch)));
+        (0..3).for_each(|_| {
+            assert!(fixture.router.gather(&expiring_draft("brief", AtLeastOnce, at), &mut fixture.batch))
+        });
         fixture.router.hand_out(&mut fixture.batch);
     }
     assert_eq!(members[0].read().len(), 1);

@@ -201,7 +201,7 @@ fn matches_of_topics_that_come_once_are_not_remembered_for_long() {
     let bytes = |fixture: &Fixture| fixture.batch.matches.as_ref().map_or(0, |cache| cache.bytes());
     let mut publish = |topic: &str| {
         // The short ones in runs, which hold on to their matches until they are handed out.
-        if !fixture.router.gather(&message(topic, "", AtMostOnce), &mut fixture.batch) {
+        if !fixture.router.gather(&draft(topic, "", AtMostOnce), &mut fixture.batch) {
             fixture.publish(topic, "", AtMostOnce);
         }
         fixture.flush();

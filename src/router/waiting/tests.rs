@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::message::{Message, MessageParts, PublisherId, RunBuilder, SubscriptionIds};
+use crate::message::{Draft, MessageParts, PublisherId, RunBuilder, SubscriptionIds};
 use crate::topic::QoS;
 
 const SEEDS: u64 = 300;
@@ -37,8 +37,8 @@ struct Run {
     last: [u64; 2],
 }
 
-fn delivery(number: u64, known: &Known) -> Delivery {
-    let message = Message::new(&MessageParts {
+fn draft(number: u64, known: &Known) -> Draft {
+    Draft::new(&MessageParts {
         topic_prefix: "",
         topic: "t",
         forward: &[],
@@ -47,7 +47,11 @@ fn delivery(number: u64, known: &Known) -> Delivery {
         retain: false,
         expires_at: known.expires_at,
         publisher: PublisherId(1),
-    });
+    })
+}
+
+fn delivery(number: u64, known: &Known) -> Delivery {
+    let message = draft(number, known).into_message();
     let row = if known.is_stored { RowId(number) } else { RowId::NONE };
     let group = known.is_shared.then_some(GROUP);
     Delivery { message, qos: known.qos, retain: false, subscription_ids: SubscriptionIds::None, group, row }
@@ -101,10 +105,10 @@ impl Run {
         let mut messages = RunBuilder::default();
         for _ in 0..self.random.random_range(1..5) {
             let mut known = Known { qos, is_stored: false, is_shared, expires_at, size: 0 };
-            let copy = delivery(self.next, &known);
-            known.size = copy.message.size() as u64;
-            assert!(messages.is_empty() || messages.goes_on_with(&copy.message));
-            messages.push(&copy.message);
+            let copy = draft(self.next, &known);
+            known.size = copy.size() as u64;
+            assert!(messages.is_empty() || messages.goes_on_with(&copy));
+            messages.push(&copy);
             self.known.insert(self.next, known);
             self.next += 1;
         }
