@@ -117,7 +117,7 @@ impl Header {
 
 /// A message that has just come and that nobody has yet: it becomes a [`Message`], or one of a [`MessageRun`] without having
 /// had an allocation of its own.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Draft {
     header: Header,
     /// As in a message.
@@ -170,9 +170,8 @@ impl Draft {
         Draft { header, packet }
     }
 
-    pub fn into_message(mut self) -> Message {
-        let header = Header { apart: self.header.apart.take(), ..self.header };
-        Message(ThinArc::from_header_and_slice(header, &self.packet))
+    pub fn to_message(&self) -> Message {
+        Message(ThinArc::from_header_and_slice(self.header.clone(), &self.packet))
     }
 
     pub fn topic(&self) -> &str {
@@ -217,7 +216,7 @@ pub struct Message(ThinArc<Header, u8>);
 impl Message {
     /// Encoded for MQTT 3.x, unless it has properties.
     pub fn new(parts: &MessageParts<'_>) -> Self {
-        Draft::new(parts).into_message()
+        Draft::new(parts).to_message()
     }
 
     fn header(&self) -> &Header {
@@ -403,7 +402,7 @@ pub struct StoredCopy {
     pub subscription_ids: SubscriptionIds,
 }
 
-/// One message on its way to one session.
+/// One message on its way to one session, or waiting in a group for one.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub message: Message,
@@ -521,7 +520,7 @@ mod tests {
             expires_at: BrokerTime::NEVER,
             publisher: PublisherId(9),
         };
-        let kept = Draft::received(&parts, ProtocolVersion::V4, Some(&packet)).into_message();
+        let kept = Draft::received(&parts, ProtocolVersion::V4, Some(&packet)).to_message();
         let copied = Message::new(&parts);
         assert_eq!(kept.payload().as_ptr(), packet[3..].as_ptr());
         assert_eq!(
@@ -556,7 +555,7 @@ mod tests {
         let packet = Bytes::from_static(b"21.5");
         let draft = Draft::received(&MessageParts { payload: &packet, ..plain }, v5, Some(&packet));
         let size = draft.size();
-        let message = draft.into_message();
+        let message = draft.to_message();
         assert_eq!(message.size(), size);
         assert_eq!(bytes(&message, v5), Some((b"\x30\x0a\0\x03a/b\0".to_vec(), 8, 4)));
         assert_eq!(bytes(&message, v4), None);

@@ -20,7 +20,7 @@ use midge::router::{
 };
 use midge::topic::{ParsedFilter, SubscribeOptions, SubscriptionTree};
 
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "decode publish 3.1.1",
     "decode publish 5.0",
     "encode publish 3.1.1",
@@ -36,6 +36,7 @@ pub const NAMES: [&str; 15] = [
     "deliver 16 qos 0 to 100",
     "deliver qos 1 to 1, 5.0",
     "deliver shared qos 1 to 4",
+    "deliver 16 shared qos 1 to 4",
 ];
 
 pub fn run(script: &str, rounds: u64) {
@@ -56,7 +57,10 @@ pub fn run(script: &str, rounds: u64) {
             deliver(&Case { qos: QoS::AtMostOnce, messages: 16, receivers: 100, ..Case::ONE }, rounds)
         }
         "deliver qos 1 to 1, 5.0" => deliver(&Case { version: ProtocolVersion::V5, ..Case::ONE }, rounds),
-        "deliver shared qos 1 to 4" => deliver(&Case { receivers: 4, filter: "$share/g/a/b", ..Case::ONE }, rounds),
+        "deliver shared qos 1 to 4" => deliver(&Case { receivers: 4, filter: SHARED, ..Case::ONE }, rounds),
+        "deliver 16 shared qos 1 to 4" => {
+            deliver(&Case { messages: 16, receivers: 4, filter: SHARED, ..Case::ONE }, rounds);
+        }
         _ => panic!("no script {script:?}"),
     }
 }
@@ -69,12 +73,15 @@ fn counted(rounds: u64, mut round: impl FnMut(u64)) {
     }
 }
 
+const TOPIC: &str = "a/b";
+const SHARED: &str = "$share/g/a/b";
+
 fn publish(qos: QoS) -> Publish<'static> {
     Publish {
         dup: false,
         qos,
         retain: false,
-        topic: "a/b",
+        topic: TOPIC,
         packet_id: (qos != QoS::AtMostOnce).then_some(NonZeroU16::MIN),
         properties: PublishProperties::default(),
         payload: &[b'x'; 64],
@@ -158,9 +165,9 @@ fn deliver(case: &Case, rounds: u64) {
     let release = bytes(&Packet::PubRel(ack(1)), case.version);
     let mut received = 0;
     counted(rounds, |_| {
-        (0..case.messages).for_each(|_| publisher.take(&first, &mut broker));
+        (0..case.messages).for_each(|n| publisher.take(&first, if n > 0 { TOPIC } else { "" }, &mut broker));
         if case.qos == QoS::ExactlyOnce {
-            publisher.take(&release, &mut broker);
+            publisher.take(&release, "", &mut broker);
         }
         broker.router.flush(&mut broker.batch);
         publisher.out.clear();
@@ -210,7 +217,7 @@ impl Client {
             password: None,
         };
         let bytes = bytes(&Packet::Connect(connect), version);
-        assert!(matches!(client.handle(&bytes), Action::Authenticate));
+        assert!(matches!(client.handle(&bytes, ""), Action::Authenticate));
         client.connection.on_authenticated(None).expect("accepted");
         let now = BrokerTime::from_millis(1);
         client.connection.on_session(now, None, None, &mut client.out).expect("accepted");
@@ -226,17 +233,18 @@ impl Client {
         }
     }
 
-    fn handle(&mut self, bytes: &[u8]) -> Action {
-        let Ok(Decoded::Packet { packet, .. }) = self.connection.decoder().decode(black_box(bytes)) else {
+    /// As one of many packets, with the topic of the one before.
+    fn handle(&mut self, bytes: &[u8], topic: &str) -> Action {
+        let Ok(Decoded::Packet { packet, .. }) = self.connection.decoder().decode_after(black_box(bytes), topic) else {
             panic!("no packet: {bytes:?}")
         };
         self.connection.handle_packet(BrokerTime::from_millis(1), &packet, None, &mut self.out).expect("in order")
     }
 
-    fn take(&mut self, bytes: &[u8], broker: &mut Broker) {
-        if let Action::Publish { message, reply } = self.handle(bytes) {
+    fn take(&mut self, bytes: &[u8], topic: &str, broker: &mut Broker) {
+        if let Action::Publish { message, reply } = self.handle(bytes, topic) {
             if !broker.router.gather(&message, &mut broker.batch) {
-                let outcome = broker.router.publish(&message.into_message(), &mut broker.batch);
+                let outcome = broker.router.publish(&message.to_message(), &mut broker.batch);
                 assert!(matches!(outcome, Outcome::Routed { .. }));
             }
             self.connection.on_routed(reply, Routed::Accepted, &mut self.out).expect("answered");
@@ -274,7 +282,7 @@ impl Client {
                 };
                 for packet_id in first..first + messages {
                     for answer in answers {
-                        self.handle(&short_ack(*answer, packet_id.try_into().expect("fewer than ids")));
+                        self.handle(&short_ack(*answer, packet_id.try_into().expect("fewer than ids")), "");
                     }
                 }
             }

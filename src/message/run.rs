@@ -9,13 +9,14 @@ use std::ops::Range;
 use triomphe::ThinArc;
 
 use super::{
-    BrokerTime, Delivery, Draft, GroupId, Message, MessageParts, PublisherId, RowId, SubscriptionIds, version_of,
+    BrokerTime, Delivery, Draft, GroupId, Header as MessageHeader, Message, PublisherId, RowId, SubscriptionIds,
+    version_of,
 };
 use crate::packet::{EncodedPublish, ProtocolVersion};
 use crate::topic::QoS;
 
-/// So many bytes make a run full: it stays in memory as a whole while one of its messages is in flight. A longer packet
-/// gains nothing from a run, so a run has less than twice as much.
+/// So many bytes make a run full: it stays in memory as a whole while one of its messages waits or is in flight. A longer
+/// packet gains nothing from a run, so a run has less than twice as much.
 const BYTES_MAX: usize = 16 * 1024;
 /// So many messages make it full, too.
 pub const RUN_MESSAGES_MAX: u32 = 1024;
@@ -33,7 +34,7 @@ struct Header {
     topic_len: u16,
     messages: u16,
     /// Of all of them, as [`Message::size`] counts.
-    size: u64,
+    size: u32,
     payload_bytes: u64,
     /// The longest packet.
     packet_bytes_max: u32,
@@ -45,6 +46,9 @@ impl Header {
         start..start + usize::from(self.topic_len)
     }
 }
+
+/// A portion of a run keeps so many times its own size at most in memory, as a portion that waits long may.
+const SIZES_KEPT_MAX: u64 = 4;
 
 /// Some messages, none of them retained. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -86,8 +90,9 @@ impl RunBuilder {
             && (header.qos, header.is_v5) == (other.qos, other.is_v5)
     }
 
-    /// Puts a message last that can stand here, or is the first.
+    /// Puts a message last that can stand here, or is the first. Not when it is full.
     pub fn push(&mut self, message: &Draft) {
+        debug_assert!(!self.is_full());
         let (packet, of) = (&message.packet, &message.header);
         let header = self.header.get_or_insert(Header {
             expires_at: of.expires_at,
@@ -102,7 +107,7 @@ impl RunBuilder {
             packet_bytes_max: 0,
         });
         header.messages += 1;
-        header.size += message.size() as u64;
+        header.size += message.size() as u32;
         header.payload_bytes += message.payload_len() as u64;
         header.packet_bytes_max = header.packet_bytes_max.max(packet.len() as u32);
         self.packets.extend_from_slice(packet);
@@ -153,7 +158,11 @@ impl MessageRun {
     }
 
     fn topic(&self) -> &str {
-        std::str::from_utf8(&self.bytes()[self.header().topic()]).unwrap_or_default()
+        std::str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    pub fn topic_bytes(&self) -> &[u8] {
+        &self.bytes()[self.header().topic()]
     }
 
     /// Each alone.
@@ -162,17 +171,20 @@ impl MessageRun {
     }
 
     fn message(&self, member: &Member<'_>) -> Message {
-        let parts = MessageParts {
-            topic_prefix: "",
-            topic: self.topic(),
-            forward: member.forward,
-            payload: &self.bytes()[member.payload.clone()],
-            qos: self.qos(),
+        let (of, packet) = (self.header(), &member.packet);
+        let header = MessageHeader {
+            expires_at: of.expires_at,
+            publisher: of.publisher,
+            apart: None,
+            forward_len: member.forward.len() as u32,
+            payload_start: packet.payload_start as u32,
+            topic_len: of.topic_len,
+            topic_start: packet.topic.start as u8,
+            qos: of.qos,
             retain: false,
-            expires_at: self.expires_at(),
-            publisher: self.publisher(),
+            is_v5: of.is_v5,
         };
-        Draft::received(&parts, self.version(), None).into_message()
+        Message(ThinArc::from_header_and_slice(header, packet.bytes))
     }
 
     /// Those from that offset on.
@@ -203,7 +215,7 @@ pub struct Member<'a> {
     pub payload: Range<usize>,
 }
 
-/// A run, or what is left of it, on its way to one session.
+/// Messages of a run that stand one behind the other in it, on their way to one session or waiting in a group.
 #[derive(Clone, Debug)]
 pub struct RunDelivery {
     pub run: MessageRun,
@@ -225,7 +237,7 @@ impl RunDelivery {
         RunDelivery {
             subscription_ids,
             group: None,
-            size: run.header().size as u32,
+            size: run.header().size,
             from: 0,
             to: run.bytes().len() as u16,
             left: run.header().messages,
@@ -236,7 +248,26 @@ impl RunDelivery {
 
     /// Makes copies of a group those of a member's subscription.
     pub fn own(self, qos: QoS, subscription_ids: SubscriptionIds) -> RunDelivery {
-        RunDelivery { qos: self.qos.min(qos), subscription_ids, ..self } // [MQTT-4.8.2-3]
+        RunDelivery { qos: self.qos.min(qos), subscription_ids, ..self.with_little_else() } // [MQTT-4.8.2-3]
+    }
+
+    /// Lets go of a run that takes more than some times what these messages count for.
+    fn with_little_else(self) -> RunDelivery {
+        if self.run.bytes().len() as u64 <= SIZES_KEPT_MAX * self.size() {
+            return self;
+        }
+        let members = || self.members();
+        let header = Header {
+            topic_start: members().next().map_or(0, |first| first.packet.topic.start as u8),
+            messages: self.left,
+            size: self.size,
+            payload_bytes: self.payload_bytes(),
+            packet_bytes_max: members().map(|member| member.packet.bytes.len() as u32).max().unwrap_or_default(),
+            ..self.run.header().clone()
+        };
+        let bytes = &self.run.bytes()[self.from.into()..self.to.into()];
+        let run = MessageRun(ThinArc::from_header_and_slice(header, bytes));
+        RunDelivery { from: 0, to: bytes.len() as u16, run, ..self }
     }
 
     pub fn len(&self) -> u64 {
@@ -306,16 +337,6 @@ impl RunDelivery {
         self.left -= first.left;
     }
 
-    /// Splits off the first so many, if there are more.
-    pub fn split_first(&mut self, messages: u32) -> Option<RunDelivery> {
-        if messages >= self.left.into() {
-            return None;
-        }
-        let first = self.first(messages, u64::MAX);
-        self.skip(&first);
-        Some(first)
-    }
-
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
         self.run.members(self.from.into()).take(self.left.into())
     }
@@ -366,7 +387,7 @@ impl RunDelivery {
     }
 }
 
-/// What stands in a session's queue.
+/// What stands in the queue of a session or a group.
 #[derive(Clone, Debug)]
 pub enum Queued {
     One(Delivery),
@@ -421,11 +442,15 @@ impl Queued {
         }
     }
 
-    /// Takes out the first of a queue, of a run so many messages at most.
-    pub fn pop_first(queue: &mut VecDeque<Queued>, messages: u32) -> Option<Queued> {
-        if let Queued::Run(run) = queue.front_mut()?
-            && let Some(first) = run.split_first(messages)
-        {
+    /// Takes out the first of a queue: of a run so many messages at most, which count for so much, or one.
+    pub fn pop_first(queue: &mut VecDeque<Queued>, messages_max: u32, size_max: u64) -> Option<Queued> {
+        if let Queued::Run(run) = queue.front_mut()? {
+            let first = run.first(messages_max, size_max.max(run.first(1, u64::MAX).size()));
+            run.skip(&first);
+            if !run.is_empty() {
+                return Some(Queued::Run(first));
+            }
+            queue.pop_front();
             return Some(Queued::Run(first));
         }
         queue.pop_front()

@@ -48,6 +48,12 @@ struct Header {
 impl Decoder {
     /// Decodes the packet that `buf` begins with. Nothing is copied, and a PUBLISH is decoded without an allocation.
     pub fn decode<'a>(&self, buf: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
+        self.decode_after(buf, "")
+    }
+
+    /// The same for one of many packets: publishers seldom change their topic, and what came in a PUBLISH that has been
+    /// decoded before need not be checked again.
+    pub fn decode_after<'a>(&self, buf: &'a [u8], known_topic: &'a str) -> Result<Decoded<'a>, DecodeError> {
         let Some(&first) = buf.first() else {
             return Ok(Decoded::Incomplete { needed: 2 });
         };
@@ -58,7 +64,10 @@ impl Decoder {
         // A CONNECT says its own.
         let mut version = Some(self.version).filter(|_| self.connected && packet_type != Some(PacketType::Connect));
         let mut decoded = match packet_type {
-            Some(packet_type) => self.decode_packet(buf, Header { packet_type, flags: first & 0x0F }, &mut version),
+            Some(packet_type) => {
+                let header = Header { packet_type, flags: first & 0x0F };
+                self.decode_packet(buf, header, known_topic, &mut version)
+            }
             None => Err(DecodeError::at(DecodeErrorKind::UnknownPacketType(0), 0)),
         };
         if let Err(error) = &mut decoded {
@@ -94,6 +103,7 @@ impl Decoder {
         &self,
         buf: &'a [u8],
         header: Header,
+        known_topic: &'a str,
         version: &mut Option<ProtocolVersion>,
     ) -> Read<Decoded<'a>> {
         self.check_header(header).map_err(|kind| DecodeError::at(kind, 0))?;
@@ -113,7 +123,7 @@ impl Decoder {
         let Some(bytes) = buf.get(..len) else {
             return Ok(Decoded::Incomplete { needed: len });
         };
-        let mut reader = Reader::new(bytes, header_len);
+        let mut reader = Reader::new(bytes, header_len).knowing(known_topic);
         let packet = self.decode_body(&mut reader, header, version)?;
         reader.finish()?; // [MQTT-3.1.4-1]
         Ok(Decoded::Packet { packet, len })

@@ -142,10 +142,19 @@ impl EncodedPublish<'_> {
             out[at] |= flags;
             return;
         };
-        out.reserve(self.bytes.len() + 3);
-        out.put_u8((PacketType::Publish as u8) << 4 | flags);
-        out.put_varint(self.remaining(packet_id).as_varint());
-        out.put(&self.bytes[self.topic.start - 2..self.topic.end]);
+        let remaining = self.remaining(packet_id).as_varint();
+        let topic = self.topic.start - 2;
+        if topic == 2 && varint::len(remaining) == 1 {
+            // Most have less than 128 bytes.
+            let at = out.len();
+            out.put(&self.bytes[..self.topic.end]);
+            out[at] |= flags;
+            out[at + 1] = remaining as u8;
+        } else {
+            out.put_u8((PacketType::Publish as u8) << 4 | flags);
+            out.put_varint(remaining);
+            out.put(&self.bytes[topic..self.topic.end]);
+        }
         out.put_u16(id.get());
         out.put(&self.bytes[self.topic.end..]);
     }

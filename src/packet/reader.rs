@@ -13,11 +13,17 @@ pub(super) struct Reader<'a> {
     /// From the packet's first byte, so that `offset` is what an error reports, to the end of what may be read.
     bytes: &'a [u8],
     offset: usize,
+    /// A topic name that has been checked, or nothing.
+    known_topic: &'a str,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8], offset: usize) -> Reader<'a> {
-        Reader { bytes, offset }
+        Reader { bytes, offset, known_topic: "" }
+    }
+
+    pub fn knowing(self, known_topic: &'a str) -> Reader<'a> {
+        Reader { known_topic, ..self }
     }
 
     pub fn offset(&self) -> usize {
@@ -119,7 +125,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn string(&mut self) -> Read<&'a str> {
         let offset = self.offset;
-        let text = self.utf8()?;
+        let text = utf8(self.binary()?, offset)?;
         if memchr::memchr(0, text.as_bytes()).is_some() {
             return Err(DecodeError::at(DecodeErrorKind::NullCharacter, offset)); // [MQTT-1.5.4-2]
         }
@@ -130,7 +136,11 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn topic_name(&mut self) -> Read<&'a str> {
         let offset = self.offset;
-        let text = self.utf8()?;
+        let bytes = self.binary()?;
+        if !bytes.is_empty() && bytes == self.known_topic.as_bytes() {
+            return Ok(self.known_topic);
+        }
+        let text = utf8(bytes, offset)?;
         let kind = match check_topic_name(text) {
             Ok(()) | Err(TopicError::Empty) => return Ok(text),
             Err(TopicError::NullCharacter { .. }) => DecodeErrorKind::NullCharacter, // [MQTT-4.7.3-2]
@@ -163,21 +173,18 @@ impl<'a> Reader<'a> {
         code.ok_or(DecodeError::at(DecodeErrorKind::ReasonCodeNotAllowed(byte), offset))
     }
 
-    /// Nothing is stripped, a byte order mark neither ([MQTT-1.5.4-3]).
-    #[inline]
-    fn utf8(&mut self) -> Read<&'a str> {
-        let offset = self.offset;
-        let bytes = self.binary()?;
-        // [MQTT-1.5.4-1]
-        simdutf8::basic::from_utf8(bytes).map_err(|_| DecodeError::at(DecodeErrorKind::InvalidUtf8, offset))
-    }
-
     /// The property length and a reader of exactly that many bytes.
     #[inline]
     pub fn properties(&mut self) -> Read<Reader<'a>> {
         let len = self.varint()? as usize;
         let start = self.offset;
         self.take(len)?;
-        Ok(Reader { bytes: self.bytes.get(..self.offset).unwrap_or_default(), offset: start })
+        Ok(Reader { bytes: self.bytes.get(..self.offset).unwrap_or_default(), offset: start, ..*self })
     }
+}
+
+/// Nothing is stripped, a byte order mark neither ([MQTT-1.5.4-3]).
+fn utf8(bytes: &[u8], offset: usize) -> Read<&str> {
+    // [MQTT-1.5.4-1]
+    simdutf8::basic::from_utf8(bytes).map_err(|_| DecodeError::at(DecodeErrorKind::InvalidUtf8, offset))
 }

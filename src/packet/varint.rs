@@ -11,7 +11,15 @@ pub(super) enum Decoded {
     NotMinimal,
 }
 
+#[inline]
 pub(super) fn decode(bytes: &[u8]) -> Decoded {
+    match bytes {
+        [byte, ..] if byte & 0x80 == 0 => Decoded::Value { value: (*byte).into(), len: 1 },
+        _ => decode_long(bytes),
+    }
+}
+
+fn decode_long(bytes: &[u8]) -> Decoded {
     let mut value = 0;
     for (i, &byte) in bytes.iter().take(4).enumerate() {
         value |= u32::from(byte & 0x7F) << (7 * i);

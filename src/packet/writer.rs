@@ -20,6 +20,9 @@ pub(super) trait Sink {
     }
 
     fn put_varint(&mut self, value: u32) {
+        if value < 0x80 {
+            return self.put_u8(value as u8);
+        }
         let (bytes, len) = varint::encode(value);
         self.put(&bytes[..len]);
     }

@@ -84,8 +84,10 @@ impl SentRuns {
         let index = self.index(seq);
         let Some(of) = self.0.get_mut(index) else { return };
         of.open -= 1;
-        of.run.take_if(|_| of.open == 0);
-        while self.0.pop_front_if(|first| first.run.is_none()).is_some() {}
+        if of.open == 0 {
+            of.run = None;
+            while self.0.pop_front_if(|first| first.run.is_none()).is_some() {}
+        }
     }
 
     fn is_large_for_nothing(&self) -> bool {
@@ -280,8 +282,8 @@ impl Outbound {
 
     /// Whether `outstanding` has this slot in it: all but a PUBLISH that is still to be sent again.
     fn is_counted(&self, index: usize) -> bool {
-        let sent = self.slots[index].sent_with().is_some();
-        !sent || self.base + (index as u64) < self.next_publish()
+        let is_sent_again = |at| self.slots[index].sent_with().is_none() || self.base + (index as u64) < at;
+        self.resending.as_ref().is_none_or(|resending| is_sent_again(resending.publish))
     }
 
     /// From which slot on PUBLISH is to be sent again.
@@ -293,7 +295,7 @@ impl Outbound {
         self.next_publish() != NOTHING
     }
 
-    /// QoS 1 copies in flight that a shared group would get back.
+    /// QoS 1 copies in flight that a shared group would get back, but for those of runs, which are not stored.
     pub(super) fn shared(&mut self, group: GroupId) -> impl Iterator<Item = &mut Delivery> {
         self.slots.iter_mut().filter_map(move |slot| match slot {
             Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce && delivery.group == Some(group) => Some(delivery),
@@ -322,12 +324,14 @@ impl Outbound {
                 Slot::SentOfRun(at, _) => runs.of(seq).filter(|run| run.group.is_some()).map(|run| run.delivery_at(at)),
                 Slot::Released(_) => None,
             };
-            match delivery {
-                Some(delivery) => others.push((delivery.qos != QoS::ExactlyOnce, delivery)), // [MQTT-4.8.2-5]
-                None => own += 1,
-            }
+            let Some(delivery) = delivery else {
+                own += 1;
+                continue;
+            };
+            let may_move = delivery.qos != QoS::ExactlyOnce; // [MQTT-4.8.2-5]
+            others.push((delivery, may_move));
         }
-        (own, others.into_iter().map(|(may_move, delivery)| (delivery, may_move)))
+        (own, others.into_iter())
     }
 
     /// A start of the broker: deliveries that had been sent with QoS 2, in their order, each under its id; those without
@@ -386,10 +390,9 @@ impl Outbound {
 
     fn finish(&mut self, index: usize) {
         self.outstanding -= u16::from(self.is_counted(index));
-        self.replace(index, Slot::Done);
         self.open -= 1;
-        while matches!(self.slots.front(), Some(Slot::Done)) {
-            self.slots.pop_front();
+        self.replace(index, Slot::Done);
+        while self.slots.pop_front_if(|slot| matches!(slot, Slot::Done)).is_some() {
             self.base += 1;
         }
         if self.slots.is_empty() && self.slots.capacity() > SLOTS_KEPT {
@@ -398,8 +401,9 @@ impl Outbound {
     }
 
     fn replace(&mut self, index: usize, slot: Slot) {
-        let before = std::mem::replace(&mut self.slots[index], slot);
-        if let (Slot::SentOfRun(..), Some(runs)) = (before, &mut self.runs) {
+        let is_of_run = matches!(self.slots[index], Slot::SentOfRun(..));
+        self.slots[index] = slot;
+        if is_of_run && let Some(runs) = &mut self.runs {
             runs.release(self.base + index as u64);
             self.runs.take_if(|runs| runs.is_large_for_nothing());
         }
@@ -431,7 +435,7 @@ mod tests {
     }
 
     fn delivery(qos: QoS, n: u64) -> Delivery {
-        let message = draft(qos, n).into_message();
+        let message = draft(qos, n).to_message();
         Delivery { message, qos, retain: false, subscription_ids: SubscriptionIds::None, group: None, row: RowId::NONE }
     }
 

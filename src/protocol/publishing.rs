@@ -11,7 +11,7 @@ use super::inbound::Begun;
 use super::outbound::Resend;
 use super::output::Output;
 use super::session::SessionSubscription;
-use super::settings::Denied3x;
+use super::settings::{Denied3x, Settings};
 use super::topic_alias::AliasUse;
 use crate::message::{BrokerTime, Delivery, Draft, DropCause, Member, MessageParts, PublisherId, RowId, RunDelivery};
 use crate::packet::{
@@ -65,9 +65,27 @@ impl Connection {
         buffer: Option<&Bytes>,
         out: &mut Output,
     ) -> Result<Action, Violation> {
+        self.check_publish(publish)?;
+        let begun = publish.packet_id.map(|packet_id| (packet_id, self.begin_inbound(publish.qos, packet_id)));
         let maximum = self.settings.topic_alias_maximum;
         let topic = self.inbound_aliases.resolve(publish.topic, publish.properties.topic_alias, maximum)?;
         self.settings.mount_point.check(topic)?;
+        match begun {
+            None | Some((_, Begun::New)) => {}
+            Some((_, Begun::TooMany)) => {
+                return Err(Violation::new(
+                    ReasonCode::ReceiveMaximumExceeded, // [MQTT-3.3.4-7]
+                    format!("more than {} messages wait for their acknowledgement", self.settings.receive_maximum),
+                ));
+            }
+            Some((packet_id, Begun::Duplicate)) => {
+                out.ack(PacketType::PubRec, packet_id, ReasonCode::Success, self.version); // [MQTT-4.3.3-10]
+                return Ok(Action::Duplicate(packet_id));
+            }
+        }
+        if let Err(violation) = check_payload_format(&self.settings, publish) {
+            return self.refuse_publish(publish, violation, out);
+        }
         let (topic_prefix, topic) = self.settings.mount_point.outside(topic);
         let parts = MessageParts {
             topic_prefix,
@@ -79,23 +97,11 @@ impl Connection {
             expires_at: expiry(publish, now),
             publisher: self.publisher,
         };
-        let message = Draft::received(&parts, self.version, buffer);
-        self.check_publish(publish)?;
-        let Some(packet_id) = publish.packet_id else {
-            self.check_payload_format(publish)?;
-            return Ok(Action::Publish { message, reply: Reply { qos: publish.qos, packet_id: None } });
-        };
-        match self.begin_inbound(publish.qos, packet_id) {
-            Begun::TooMany => Err(Violation::new(
-                ReasonCode::ReceiveMaximumExceeded, // [MQTT-3.3.4-7]
-                format!("more than {} messages wait for their acknowledgement", self.settings.receive_maximum),
-            )),
-            Begun::Duplicate => {
-                out.ack(PacketType::PubRec, packet_id, ReasonCode::Success, self.version); // [MQTT-4.3.3-10]
-                Ok(Action::Duplicate(packet_id))
-            }
-            Begun::New => self.accept_publish(publish, packet_id, message, out),
-        }
+        // Made where it stays: it is too large to be moved for each message.
+        Ok(Action::Publish {
+            message: Draft::received(&parts, self.version, buffer),
+            reply: Reply { qos: publish.qos, packet_id: publish.packet_id },
+        })
     }
 
     fn begin_inbound(&mut self, qos: QoS, packet_id: PacketId) -> Begun {
@@ -103,19 +109,17 @@ impl Connection {
         self.session.as_mut().map_or(Begun::New, |session| session.inbound.begin(qos, packet_id, open_max))
     }
 
-    fn accept_publish(
+    /// What is wrong with it is said in the acknowledgement, where there is one.
+    fn refuse_publish(
         &mut self,
         publish: &Publish<'_>,
-        packet_id: PacketId,
-        message: Draft,
+        violation: Violation,
         out: &mut Output,
     ) -> Result<Action, Violation> {
-        if let Err(violation) = self.check_payload_format(publish) {
-            let kind = if publish.qos == QoS::ExactlyOnce { PacketType::PubRec } else { PacketType::PubAck };
-            self.send_ack(kind, packet_id, violation.reason_code, Some(&violation.what), out);
-            return Ok(Action::None);
-        }
-        Ok(Action::Publish { message, reply: Reply { qos: publish.qos, packet_id: Some(packet_id) } })
+        let Some(packet_id) = publish.packet_id else { return Err(violation) };
+        let kind = if publish.qos == QoS::ExactlyOnce { PacketType::PubRec } else { PacketType::PubAck };
+        self.send_ack(kind, packet_id, violation.reason_code, Some(&violation.what), out);
+        Ok(Action::None)
     }
 
     fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Violation> {
@@ -125,17 +129,6 @@ impl Connection {
         if publish.retain && !self.has_retained() {
             // [MQTT-3.2.2-14]
             return Err(Violation::new(ReasonCode::RetainNotSupported, "this listener has no retained messages"));
-        }
-        Ok(())
-    }
-
-    fn check_payload_format(&self, publish: &Publish<'_>) -> Result<(), Violation> {
-        let claimed = self.settings.check_payload_format && publish.properties.payload_is_utf8;
-        if claimed && simdutf8::basic::from_utf8(publish.payload).is_err() {
-            return Err(Violation::new(
-                ReasonCode::PayloadFormatInvalid,
-                "the Payload Format Indicator says UTF-8, and the payload is not",
-            ));
         }
         Ok(())
     }
@@ -547,6 +540,17 @@ fn forwarded<'a>(publish: &Publish<'a>) -> std::borrow::Cow<'a, [u8]> {
     let mut forward = Vec::new();
     publish.properties.forward_into(&mut forward);
     forward.into()
+}
+
+fn check_payload_format(settings: &Settings, publish: &Publish<'_>) -> Result<(), Violation> {
+    let claimed = settings.check_payload_format && publish.properties.payload_is_utf8;
+    if claimed && simdutf8::basic::from_utf8(publish.payload).is_err() {
+        return Err(Violation::new(
+            ReasonCode::PayloadFormatInvalid,
+            "the Payload Format Indicator says UTF-8, and the payload is not",
+        ));
+    }
+    Ok(())
 }
 
 fn expiry(publish: &Publish<'_>, now: BrokerTime) -> BrokerTime {

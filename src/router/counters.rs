@@ -129,10 +129,6 @@ counters! {
 }
 
 impl Counts {
-    pub fn drop_copy(&mut self, cause: DropCause) {
-        self.dropped[cause as usize] += 1;
-    }
-
     pub fn dropped_sum(&self) -> u64 {
         self.dropped.iter().sum()
     }
@@ -150,7 +146,7 @@ mod tests {
     fn adding_moves_counts_into_the_sums() {
         let counters = Counters::default();
         let mut counts = Counts { matched: 2, ..Counts::default() };
-        counts.drop_copy(DropCause::Window);
+        counts.dropped[DropCause::Window as usize] += 1;
         counters.add(&mut counts);
         assert_eq!(counts, Counts::default());
         let sums = counters.snapshot();

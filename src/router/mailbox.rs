@@ -411,9 +411,9 @@ impl Mailbox {
         true
     }
 
-    /// Takes copies of a shared subscription from `next` as long as the client can have more; it is told how many. The byte
-    /// limit may be passed by one message, or one run.
-    pub(super) fn fill_shared(&self, batch: &mut Batch, mut next: impl FnMut(u32) -> Option<Queued>) {
+    /// Takes copies of a shared subscription from `next` as long as the client can have more; it is told how many, and bytes.
+    /// The byte limit may be passed by one message.
+    pub(super) fn fill_shared(&self, batch: &mut Batch, mut next: impl FnMut(u32, u64) -> Option<Queued>) {
         let mut inner = self.inner.lock();
         while inner.online {
             let (messages_free, bytes_free) = inner.room();
@@ -421,7 +421,7 @@ impl Mailbox {
             if most == 0 || bytes_free == 0 {
                 return;
             }
-            match next(most) {
+            match next(most, bytes_free) {
                 Some(Queued::One(delivery)) => inner.waiting.push(delivery, false),
                 Some(Queued::Run(run)) => inner.waiting.push_run(run),
                 None => return,

@@ -93,7 +93,9 @@ impl Member {
 
     /// Takes the first of a run, as many as its client can have now, `most` at most. False when it takes none.
     fn take_of(&self, rest: &mut RunDelivery, most: u32, batch: &mut Batch) -> bool {
-        self.mailbox.try_push_shared_run(rest, most, (self.options, self.subscription_ids()), batch)
+        !rest.is_empty()
+            && most > 0
+            && self.mailbox.try_push_shared_run(rest, most, (self.options, self.subscription_ids()), batch)
     }
 }
 
@@ -216,16 +218,20 @@ impl Group {
         if rest.is_empty() {
             return true;
         }
-        let is_acked = rest.qos != QoS::AtMostOnce;
-        if is_acked && is_promised {
-            self.push(&mut inner, Queued::Run(rest));
-        } else if is_acked && !self.has_room(&inner, rest.len(), rest.size()) {
-            // As many as there is room for.
-            for delivery in rest.deliveries() {
-                self.keep(&mut inner, Queued::One(delivery), batch);
+        if rest.qos != QoS::AtMostOnce {
+            let (messages_max, size_max) =
+                match is_promised || self.make_room(&mut inner, rest.len(), rest.size(), batch) {
+                    true => (u32::MAX, u64::MAX),
+                    false => self.room(&inner),
+                };
+            let first = rest.first(messages_max, size_max);
+            rest.skip(&first);
+            if !first.is_empty() {
+                self.push(&mut inner, Queued::Run(first));
             }
-        } else {
-            self.keep(&mut inner, Queued::Run(rest), batch);
+        }
+        if !rest.is_empty() {
+            self.lose(&inner, &Queued::Run(rest), batch);
         }
         true
     }
@@ -254,10 +260,11 @@ impl Group {
         let Some(member) = members.iter().find(|member| member.mailbox.id() == mailbox.id()) else { return };
         let now = batch.now;
         let (mut taken, mut expired, mut ended) = (0, 0, Vec::new());
-        mailbox.fill_shared(batch, |room| {
+        mailbox.fill_shared(batch, |messages_max, size_max| {
             loop {
                 let is_expired = now >= queue.front()?.expires_at();
-                let queued = Queued::pop_first(queue, if is_expired { u32::MAX } else { room })?;
+                let (messages_max, size_max) = if is_expired { (u32::MAX, u64::MAX) } else { (messages_max, size_max) };
+                let queued = Queued::pop_first(queue, messages_max, size_max)?;
                 taken += u64::from(queued.messages());
                 *bytes -= queued.size();
                 if !is_expired {
@@ -279,19 +286,21 @@ impl Group {
     /// Keeps what no member can take, and has been counted as waiting; if there is no room, it is counted as dropped.
     fn keep(&self, inner: &mut Inner, queued: Queued, batch: &mut Batch) -> Given {
         let (messages, size) = (u64::from(queued.messages()), queued.size());
-        if queued.is_acked() && !self.has_room(inner, messages, size) {
-            self.remove_expired(inner, batch.now, batch);
-        }
-        if queued.is_acked() && self.has_room(inner, messages, size) {
+        if queued.is_acked() && self.make_room(inner, messages, size, batch) {
             self.push(inner, queued);
             return Given::Taken;
         }
+        Given::Dropped(self.lose(inner, &queued, batch))
+    }
+
+    /// Counts as dropped what was counted as waiting.
+    fn lose(&self, inner: &Inner, queued: &Queued, batch: &mut Batch) -> DropCause {
         let any_online = inner.members.iter().any(|member| member.mailbox.is_online());
         let cause = if queued.is_acked() || any_online { DropCause::Window } else { DropCause::Offline };
-        self.waiting.fetch_sub(messages as usize, SeqCst);
-        batch.counts.dropped[cause as usize] += messages;
+        self.waiting.fetch_sub(queued.messages() as usize, SeqCst);
+        batch.counts.dropped[cause as usize] += u64::from(queued.messages());
         queued.one().into_iter().for_each(|delivery| batch.end_row(self.owner(), delivery.row));
-        Given::Dropped(cause)
+        cause
     }
 
     fn push(&self, inner: &mut Inner, queued: Queued) {
@@ -300,34 +309,42 @@ impl Group {
         inner.queue.push_back(queued);
     }
 
+    /// For how many more messages there is room, and bytes.
+    fn room(&self, inner: &Inner) -> (u32, u64) {
+        let messages = u64::from(self.limits.messages_max).saturating_sub(inner.messages);
+        (messages as u32, self.limits.bytes_max.saturating_sub(inner.bytes))
+    }
+
     fn has_room(&self, inner: &Inner, messages: u64, size: u64) -> bool {
-        inner.messages + messages <= u64::from(self.limits.messages_max) && inner.bytes + size <= self.limits.bytes_max
+        let (messages_free, bytes_free) = self.room(inner);
+        messages <= messages_free.into() && size <= bytes_free
+    }
+
+    /// The expired give way.
+    fn make_room(&self, inner: &mut Inner, messages: u64, size: u64, batch: &mut Batch) -> bool {
+        if !self.has_room(inner, messages, size) {
+            self.remove_expired(inner, batch.now, batch);
+        }
+        self.has_room(inner, messages, size)
     }
 
     /// Deals out a run: messages that nobody can take now are left.
     fn deal(&self, inner: &mut Inner, rest: &mut RunDelivery, batch: &mut Batch) {
-        let count = inner.members.len();
-        let first = self.first_choice(inner, rest.run.publisher(), rest.topic().as_bytes()) % count;
-        let after = first + rest.len() as usize;
-        let (mut step, mut refusals) = (0, 0);
-        while !rest.is_empty() && refusals < count {
-            let index = (first + step) % count;
-            let portion = match self.strategy {
-                ShareStrategy::RoundRobin => rest.len().div_ceil((count - step % count) as u64),
-                _ => rest.len(),
-            };
-            if inner.members[index].take_of(rest, portion as u32, batch) {
-                refusals = 0;
-                inner.next = index;
-            } else {
-                refusals += 1;
-            }
-            step += 1;
-        }
-        // As if they had come one by one.
         if self.strategy == ShareStrategy::RoundRobin {
-            inner.next = after;
+            return deal_in_turn(inner, rest, batch);
         }
+        let count = inner.members.len();
+        let first = self.first_choice(inner, rest.run.publisher(), rest.run.topic_bytes());
+        for index in (first % count..count).chain(0..first % count) {
+            if inner.members[index].take_of(rest, u32::MAX, batch) {
+                inner.next = self.after(index);
+            }
+        }
+    }
+
+    /// Whose turn it is when that member has got something.
+    fn after(&self, index: usize) -> usize {
+        if self.strategy == ShareStrategy::Sticky { index } else { index + 1 }
     }
 
     /// Tries members in the order of the strategy; true when one took it.
@@ -343,10 +360,7 @@ impl Group {
         for step in 0..count {
             let index = (first + step) % count;
             if self.hand_to(&inner.members[index], (message, qos, row), batch) {
-                match self.strategy {
-                    ShareStrategy::Sticky => inner.next = index,
-                    _ => inner.next = index + 1,
-                }
+                inner.next = self.after(index);
                 return true;
             }
         }
@@ -451,6 +465,28 @@ impl Group {
     fn queued(&self) -> (u64, u64) {
         let inner = self.inner.lock();
         (inner.messages, inner.bytes)
+    }
+}
+
+/// Each gets as many as if the next had got the next message, but all of them at once. What one cannot take goes to the
+/// others in another round.
+fn deal_in_turn(inner: &mut Inner, rest: &mut RunDelivery, batch: &mut Batch) {
+    let count = inner.members.len();
+    loop {
+        let before = rest.len();
+        let (each, mut more) = (before / count as u64, before % count as u64);
+        let first = inner.next % count;
+        for index in (first..count).chain(0..first) {
+            let left = rest.len();
+            inner.members[index].take_of(rest, (each + more.min(1)) as u32, batch);
+            if left - rest.len() > each {
+                more -= 1;
+                inner.next = index + 1;
+            }
+        }
+        if rest.is_empty() || rest.len() == before {
+            return;
+        }
     }
 }
 

@@ -115,7 +115,10 @@ fn take_one(queue: &mut VecDeque<Queued>, index: usize) -> Option<Taken> {
         return Some((is_acked, run.drop_first(), None));
     }
     let size = queued.size();
-    let one = queue.remove(index).and_then(|queued| queued.one().cloned());
+    let one = match queue.remove(index) {
+        Some(Queued::One(delivery)) => Some(delivery),
+        _ => None,
+    };
     Some((is_acked, size, one))
 }
 
@@ -401,7 +404,7 @@ impl Waiting {
         let taken = match self.queue.front()?.is_acked() {
             false => self.queue.pop_front(),
             true if acked_max == 0 => None,
-            true => Queued::pop_first(&mut self.queue, acked_max),
+            true => Queued::pop_first(&mut self.queue, acked_max, u64::MAX),
         }?;
         *self.counter(taken.is_acked()) -= taken.messages();
         self.bytes -= taken.size();

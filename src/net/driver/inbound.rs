@@ -129,21 +129,22 @@ impl Driver {
     }
 
     fn handle_packets(&mut self, bytes: &[u8], buffer: Option<&Bytes>, turn: &mut Turn) -> Result<usize, End> {
-        let mut rest = bytes;
+        let (mut rest, mut topic) = (bytes, "");
         while !rest.is_empty() && self.connection.takes_packets() {
             if self.must_wait(rest, turn) || turn.batch.copies() >= TURN_COPIES_MAX {
                 break;
             }
             // Looked at where it is: a packet has more bytes than three cache lines.
-            match &self.connection.decoder().decode(rest) {
+            match &self.connection.decoder().decode_after(rest, topic) {
                 Ok(Decoded::Incomplete { .. }) => break,
                 Ok(Decoded::Packet { packet, len }) => {
                     let publish = match packet {
-                        Packet::Publish(publish) => Some((publish.qos, publish.payload.len())),
+                        Packet::Publish(publish) => Some(publish),
                         _ => None,
                     };
-                    if publish.is_none() {
-                        self.place.shared.router.hand_out(&mut turn.batch);
+                    match publish {
+                        Some(publish) => topic = publish.topic,
+                        None => self.place.shared.router.hand_out(&mut turn.batch),
                     }
                     // Its answer is in the output before the next is looked at:
                     // [MQTT-4.6.0-2], [MQTT-4.6.0-3], [MQTT-4.6.0-4]
@@ -154,8 +155,8 @@ impl Driver {
                     }
                     rest = &rest[*len..];
                     turn.batch.counts.packets_received += 1;
-                    if let Some((qos, payload_len)) = publish {
-                        count_received(qos, payload_len, &mut turn.batch);
+                    if let Some(publish) = publish {
+                        count_received(publish.qos, publish.payload.len(), &mut turn.batch);
                     }
                     taken?;
                 }
@@ -190,7 +191,7 @@ impl Driver {
             _ => &mut turn.out,
         };
         match self.connection.handle_packet(now, packet, buffer, out) {
-            Ok(Action::Publish { message, reply }) => self.publish(message, reply, turn),
+            Ok(Action::Publish { ref message, reply }) => self.publish(message, reply, turn),
             Ok(action) => self.carry_out(action, turn).map(|()| Taken::Now),
             Err(violation) => {
                 turn.batch.counts.protocol_errors += 1;
@@ -240,7 +241,7 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, message: Draft, reply: Reply, turn: &mut Turn) -> Result<Taken, End> {
+    fn publish(&mut self, message: &Draft, reply: Reply, turn: &mut Turn) -> Result<Taken, End> {
         let Some(routed) = self.route(message, reply, turn) else { return Ok(Taken::Later) };
         let out = if self.holds(turn) { &mut turn.answer } else { &mut turn.out };
         self.connection.on_routed(reply, routed, out).map_err(End::Closed)?;
@@ -248,7 +249,7 @@ impl Driver {
     }
 
     /// `None`: the store takes it later.
-    fn route(&mut self, message: Draft, reply: Reply, turn: &mut Turn) -> Option<Routed> {
+    fn route(&mut self, message: &Draft, reply: Reply, turn: &mut Turn) -> Option<Routed> {
         let Stage::Attached(attached) = &mut self.stage else { return Some(Routed::Accepted) };
         let is_clear = attached.is_unrestricted && !is_sys_topic(message.topic_bytes());
         if !is_clear && !self.place.listener.access.load().may_publish(&attached.identity, message.topic()) {
@@ -256,14 +257,13 @@ impl Driver {
             return Some(Routed::NotAuthorized);
         }
         let is_remembered = reply.qos == QoS::ExactlyOnce && attached.mailbox.is_stored();
-        if !is_remembered && self.place.shared.router.gather(&message, &mut turn.batch) {
+        if !is_remembered && self.place.shared.router.gather(message, &mut turn.batch) {
             return Some(Routed::Accepted);
         }
         let packet_id = reply.packet_id.filter(|_| is_remembered);
         let received = packet_id.map(|packet_id| (attached.mailbox.owner(), packet_id.get()));
         let before = turn.tickets.len();
-        let message = message.into_message();
-        let outcome = self.place.shared.publish(&message, received, &mut turn.batch, &mut turn.tickets);
+        let outcome = self.place.shared.publish(&message.to_message(), received, &mut turn.batch, &mut turn.tickets);
         packet_id.into_iter().for_each(|packet_id| attached.received.push(packet_id, &turn.tickets[before..]));
         if reply.packet_id.is_none() {
             turn.tickets.truncate(before);

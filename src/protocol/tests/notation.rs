@@ -140,7 +140,7 @@ pub fn action(action: &Action) -> String {
             line(&["auth".into(), flag(*reauthenticate, "anew"), payload(data)])
         }
         Action::Publish { message, reply } => {
-            line(&["route".into(), self::message(&message.clone().into_message()), answer(*reply)])
+            line(&["route".into(), self::message(&message.to_message()), answer(*reply)])
         }
         Action::Subscribe(request) => subscribe(request),
         Action::Unsubscribe(request) => unsubscribe(request),

@@ -100,7 +100,7 @@ impl World {
         let message = Draft::new(&parts);
         let Fixture { router, batch } = &mut self.fixture;
         if !(self.gathers && router.gather(&message, batch)) {
-            self.fixture.give(&message.into_message());
+            self.fixture.give(&message.to_message());
         }
     }
 

@@ -94,7 +94,7 @@ fn share(members: usize, window: u32, messages: usize) {
                 for n in 0..messages / 2 {
                     let message = draft("t", &format!("{publisher}-{n}"), AtLeastOnce);
                     if publisher == 0 {
-                        router.publish(&message.into_message(), &mut batch);
+                        router.publish(&message.to_message(), &mut batch);
                     } else {
                         assert!(router.gather(&message, &mut batch));
                     }

@@ -54,7 +54,7 @@ fn parts<'a>(topic: &'a str, payload: &'a str, qos: QoS) -> MessageParts<'a> {
 }
 
 fn expiring(payload: &str, qos: QoS, at: u64) -> Message {
-    expiring_draft(payload, qos, at).into_message()
+    expiring_draft(payload, qos, at).to_message()
 }
 
 fn expiring_draft(payload: &str, qos: QoS, at: u64) -> Draft {

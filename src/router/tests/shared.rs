@@ -358,8 +358,76 @@ fn a_run_is_dealt_out_as_evenly_as_its_messages_one_by_one() {
         assert_eq!(got(&mut fixture, &mut members), [vec![], vec![9], vec![10], vec![]]);
         gather(&mut fixture, 11..12, qos);
         assert_eq!(got(&mut fixture, &mut members), [vec![], vec![], vec![], vec![11]]);
+        gather(&mut fixture, 12..14, qos);
+        assert_eq!(got(&mut fixture, &mut members), [vec![12], vec![13], vec![], vec![]]);
+        let leaver = members.remove(0);
+        fixture.unsubscribe(&leaver, FILTER);
+        gather(&mut fixture, 14..15, qos);
+        assert_eq!(got(&mut fixture, &mut members), [vec![], vec![14], vec![]], "whose turn it was, it stays");
         assert_eq!((fixture.router.group_queued(), fixture.batch.counts.dropped_sum()), ((0, 0), 0));
     }
+}
+
+#[test]
+fn the_turn_of_a_member_that_takes_nothing_is_no_one_s_in_particular() {
+    for len in 1..=7 {
+        let (mut fixture, mut members) = roomy_group(ShareStrategy::RoundRobin, 4);
+        members[1].window = 0;
+        members[1].wait();
+        let mut got = [0; 4];
+        for _ in 0..12 {
+            gather(&mut fixture, 0..len, AtLeastOnce);
+            for (index, member) in members.iter_mut().enumerate() {
+                let taken = member.read().len();
+                got[index] += taken;
+                member.acknowledge(taken);
+            }
+        }
+        assert_eq!((got.iter().sum::<usize>(), got[1]), (12 * len as usize, 0));
+        let others = [got[0], got[2], got[3]];
+        assert!(others.iter().max().unwrap() - others.iter().min().unwrap() <= 1, "{len} at a time: {got:?}");
+    }
+}
+
+#[test]
+fn a_small_portion_does_not_keep_a_large_run() {
+    let (mut fixture, members) = roomy_group(ShareStrategy::RoundRobin, 2);
+    let size = |portions: &VecDeque<Queued>| -> Vec<(usize, usize)> {
+        let runs = portions.iter().filter_map(|queued| match queued {
+            Queued::Run(run) => Some((run.len() as usize, run.run.bytes().len())),
+            Queued::One(_) => None,
+        });
+        runs.collect()
+    };
+    let draft = |len: usize| draft("t", &"x".repeat(len), AtMostOnce);
+    for len in [1, 16_000, 50, 100] {
+        assert!(fixture.router.gather(&draft(len), &mut fixture.batch));
+        if len > 50 {
+            fixture.flush();
+        }
+    }
+    let [mut a, mut b] = [VecDeque::new(), VecDeque::new()];
+    assert_eq!(members[0].poll(u64::MAX, &mut a), Poll::Ready(MailboxEvent::Deliveries));
+    assert_eq!(members[1].poll(u64::MAX, &mut b), Poll::Ready(MailboxEvent::Deliveries));
+    let (small, others) = (2 + 3 + 1, (2 + 3 + 50) + (2 + 3 + 100));
+    assert_eq!(size(&a), [(1, small), (1, others)]);
+    assert_eq!(size(&b), [(1, small + 16_000 + 6), (1, others)]);
+    let [a, b] = [a, b].map(|queue| queue.iter().flat_map(Queued::deliveries).map(|it| words(&it)).collect::<Vec<_>>());
+    let line = |len: usize| format!("t '{}' q0", "x".repeat(len));
+    assert_eq!((a, b), (vec![line(1), line(50)], vec![line(16_000), line(100)]));
+}
+
+#[test]
+fn of_a_run_that_was_not_promised_a_full_group_keeps_what_it_has_room_for() {
+    let (mut fixture, members) = roomy_group(ShareStrategy::RoundRobin, 1);
+    let other = fixture.client_with("other", QueueLimits { messages_max: 10_000, ..LIMITS });
+    fixture.subscribe(&other, "t", qos(AtLeastOnce));
+    fixture.hang_up(&members[0]);
+    for _ in 0..3 {
+        (0..1_000).for_each(|_| assert!(fixture.router.gather(&draft("t", "", AtLeastOnce), &mut fixture.batch)));
+        fixture.router.hand_out(&mut fixture.batch);
+    }
+    assert_eq!((fixture.router.group_queued().0, fixture.dropped(DropCause::Window)), (2_000, 1_000));
 }
 
 #[test]

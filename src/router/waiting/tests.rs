@@ -51,7 +51,7 @@ fn draft(number: u64, known: &Known) -> Draft {
 }
 
 fn delivery(number: u64, known: &Known) -> Delivery {
-    let message = draft(number, known).into_message();
+    let message = draft(number, known).to_message();
     let row = if known.is_stored { RowId(number) } else { RowId::NONE };
     let group = known.is_shared.then_some(GROUP);
     Delivery { message, qos: known.qos, retain: false, subscription_ids: SubscriptionIds::None, group, row }
