@@ -102,7 +102,7 @@ const NOTHING: u64 = u64::MAX;
 enum Slot {
     Done,
     /// PUBLISH sent, waiting for PUBACK or PUBREC ([MQTT-4.3.2-3], [MQTT-4.3.3-3]).
-    Sent(Delivery),
+    Sent(Box<Delivery>),
     /// The same, of one that came with others: where it is in its run, and its QoS.
     SentOfRun(u32, QoS),
     /// PUBREL sent, waiting for PUBCOMP ([MQTT-4.3.3-5]). The message is the client's ([MQTT-4.3.3-6]); where it is stored
@@ -175,23 +175,25 @@ impl Outbound {
 
     /// The delivery is being sent for the first time: under this id ([MQTT-4.3.2-1], [MQTT-4.3.3-1]).
     pub(super) fn begin(&mut self, delivery: Delivery) -> PacketId {
-        self.begin_slot(Slot::Sent(delivery))
+        let id = self.next_packet_id();
+        self.slots.push_back(Slot::Sent(Box::new(delivery)));
+        self.count_begun();
+        id
     }
 
     /// The same for one of a run.
     pub(super) fn begin_member(&mut self, run: &RunDelivery, member: &Member<'_>) {
         let seq = self.base + self.slots.len() as u64;
         self.runs.get_or_insert_default().note(run, seq);
-        self.begin_slot(Slot::SentOfRun(member.at, run.qos));
+        // Made where it stays: a slot that is moved is waited for.
+        self.slots.resize_with(self.slots.len() + 1, || Slot::SentOfRun(member.at, run.qos));
+        self.count_begun();
     }
 
-    fn begin_slot(&mut self, slot: Slot) -> PacketId {
+    fn count_begun(&mut self) {
         debug_assert!(!self.is_resending(), "what was in flight before goes first");
-        let id = self.next_packet_id();
-        self.slots.push_back(slot);
         self.open += 1;
         self.outstanding += 1;
-        id
     }
 
     /// The id that [`Outbound::begin`] will give.
@@ -217,7 +219,8 @@ impl Outbound {
                     return self.complete(index);
                 }
                 self.outstanding += u16::from(!self.is_counted(index));
-                self.replace(index, Slot::Released(row));
+                self.leave_run(index);
+                self.slots[index] = Slot::Released(row);
                 Acked::Release(row)
             }
             (Slot::Released(row), _) => Acked::Release(*row),
@@ -268,7 +271,7 @@ impl Outbound {
     /// The delivery in that slot, while PUBLISH is the last that was sent.
     fn sent(&self, seq: u64) -> Option<Delivery> {
         match self.slots.get((seq - self.base) as usize)? {
-            Slot::Sent(delivery) => Some(delivery.clone()),
+            Slot::Sent(delivery) => Some((**delivery).clone()),
             Slot::SentOfRun(at, _) => Some(self.runs.as_ref()?.of(seq)?.delivery_at(*at)),
             Slot::Done | Slot::Released(_) => None,
         }
@@ -298,7 +301,9 @@ impl Outbound {
     /// QoS 1 copies in flight that a shared group would get back, but for those of runs, which are not stored.
     pub(super) fn shared(&mut self, group: GroupId) -> impl Iterator<Item = &mut Delivery> {
         self.slots.iter_mut().filter_map(move |slot| match slot {
-            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce && delivery.group == Some(group) => Some(delivery),
+            Slot::Sent(delivery) if delivery.qos == QoS::AtLeastOnce && delivery.group == Some(group) => {
+                Some(&mut **delivery)
+            }
             _ => None,
         })
     }
@@ -320,7 +325,7 @@ impl Outbound {
         for (seq, slot) in (self.base..).zip(self.slots) {
             let delivery = match slot {
                 Slot::Done => continue,
-                Slot::Sent(delivery) => Some(delivery),
+                Slot::Sent(delivery) => Some(*delivery),
                 Slot::SentOfRun(at, _) => runs.of(seq).filter(|run| run.group.is_some()).map(|run| run.delivery_at(at)),
                 Slot::Released(_) => None,
             };
@@ -346,7 +351,7 @@ impl Outbound {
             while outbound.next_packet_id() != id && (outbound.slots.len() as u64) < PACKET_IDS {
                 outbound.slots.push_back(Slot::Done);
             }
-            outbound.slots.push_back(delivery.map_or(Slot::Released(row), Slot::Sent));
+            outbound.slots.push_back(delivery.map_or(Slot::Released(row), |delivery| Slot::Sent(Box::new(delivery))));
             outbound.open += 1;
         }
         outbound
@@ -391,7 +396,8 @@ impl Outbound {
     fn finish(&mut self, index: usize) {
         self.outstanding -= u16::from(self.is_counted(index));
         self.open -= 1;
-        self.replace(index, Slot::Done);
+        self.leave_run(index);
+        self.slots[index] = Slot::Done;
         while self.slots.pop_front_if(|slot| matches!(slot, Slot::Done)).is_some() {
             self.base += 1;
         }
@@ -400,10 +406,9 @@ impl Outbound {
         }
     }
 
-    fn replace(&mut self, index: usize, slot: Slot) {
-        let is_of_run = matches!(self.slots[index], Slot::SentOfRun(..));
-        self.slots[index] = slot;
-        if is_of_run && let Some(runs) = &mut self.runs {
+    /// The slot is about to be something else.
+    fn leave_run(&mut self, index: usize) {
+        if let (Slot::SentOfRun(..), Some(runs)) = (&self.slots[index], &mut self.runs) {
             runs.release(self.base + index as u64);
             self.runs.take_if(|runs| runs.is_large_for_nothing());
         }

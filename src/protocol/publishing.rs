@@ -222,7 +222,7 @@ impl Connection {
             return DeliveredRun { sent: run.len(), payload_bytes: run.payload_bytes(), dropped: None };
         }
         let is_plain = is_plain && run.is_for(self.version);
-        let mut copy = Copy {
+        let copy = Copy {
             qos: run.qos,
             retain: false,
             topic: run.topic(),
@@ -232,17 +232,14 @@ impl Connection {
             payload_len: 0,
         };
         let mut delivered = DeliveredRun::default();
-        for member in run.members() {
-            (copy.forward, copy.payload_len) = (member.forward, member.payload.len());
-            match self.deliver_member(now, run, &member, &copy, is_plain, out) {
-                Ok(()) => {
-                    delivered.sent += 1;
-                    delivered.payload_bytes += copy.payload_len as u64;
-                }
-                // Too large, or else it is the same for all.
-                Err(cause) => delivered.dropped = Some(cause),
+        run.for_each_member(|member| match self.deliver_member(now, run, member, &copy, is_plain, out) {
+            Ok(()) => {
+                delivered.sent += 1;
+                delivered.payload_bytes += member.payload.len() as u64;
             }
-        }
+            // Too large, or else it is the same for all.
+            Err(cause) => delivered.dropped = Some(cause),
+        });
         delivered
     }
 
@@ -259,7 +256,8 @@ impl Connection {
         if is_plain && member.packet.len(packet_id) <= self.packet_bytes_max() {
             out.member(run, member, packet_id);
         } else {
-            self.write_head(now, copy, packet_id, false, out)?;
+            let copy = Copy { forward: member.forward, payload_len: member.payload.len(), ..*copy };
+            self.write_head(now, &copy, packet_id, false, out)?;
             out.part_of_run(&run.run, member.payload.clone());
         }
         match &mut self.session {

@@ -192,6 +192,10 @@ impl Driver {
         };
         match self.connection.handle_packet(now, packet, buffer, out) {
             Ok(Action::Publish { ref message, reply }) => self.publish(message, reply, turn),
+            Ok(Action::Completed(qos, kept)) => {
+                self.complete(qos, kept, turn);
+                Ok(Taken::Now)
+            }
             Ok(action) => self.carry_out(action, turn).map(|()| Taken::Now),
             Err(violation) => {
                 turn.batch.counts.protocol_errors += 1;
@@ -202,16 +206,8 @@ impl Driver {
 
     fn carry_out(&mut self, action: Action, turn: &mut Turn) -> Result<(), End> {
         match action {
-            // The one that may have to wait.
-            Action::None | Action::Publish { .. } => Ok(()),
-            Action::Completed(qos, kept) => {
-                self.end_row(kept, turn);
-                match qos {
-                    QoS::ExactlyOnce => turn.batch.counts.delivered_qos2 += 1,
-                    _ => turn.batch.counts.delivered_qos1 += 1,
-                }
-                Ok(())
-            }
+            // Those that come most have been dealt with.
+            Action::None | Action::Publish { .. } | Action::Completed(..) => Ok(()),
             Action::RefusedByReceiver(kept) => {
                 self.end_row(kept, turn);
                 self.lose(DropCause::RefusedByReceiver, 1, &mut turn.batch); // [MQTT-4.8.2-6]
@@ -238,6 +234,15 @@ impl Driver {
             Action::Disconnect { reason_code } => Err(End::Disconnected(reason_code)),
             Action::Authenticate => self.authenticate(turn),
             Action::AuthData { data, reauthenticate } => self.exchange(&data, reauthenticate, turn),
+        }
+    }
+
+    /// A delivery has been acknowledged to the end.
+    fn complete(&self, qos: QoS, kept: Kept, turn: &mut Turn) {
+        self.end_row(kept, turn);
+        match qos {
+            QoS::ExactlyOnce => turn.batch.counts.delivered_qos2 += 1,
+            _ => turn.batch.counts.delivered_qos1 += 1,
         }
     }
 
