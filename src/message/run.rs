@@ -456,16 +456,16 @@ impl Queued {
 
     /// Takes out the first of a queue: of a run so many messages at most, which count for so much, or one.
     pub fn pop_first(queue: &mut VecDeque<Queued>, messages_max: u32, size_max: u64) -> Option<Queued> {
-        if let Queued::Run(run) = queue.front_mut()? {
-            let first = run.first(messages_max, size_max.max(run.first(1, u64::MAX).size()));
-            run.skip(&first);
-            if !run.is_empty() {
-                return Some(Queued::Run(first));
-            }
-            queue.pop_front();
-            return Some(Queued::Run(first));
+        let Queued::Run(run) = queue.front_mut()? else { return queue.pop_front() };
+        let mut first = run.first(messages_max, size_max);
+        if first.is_empty() {
+            first = run.first(1, u64::MAX);
         }
-        queue.pop_front()
+        run.skip(&first);
+        if run.is_empty() {
+            queue.pop_front();
+        }
+        Some(Queued::Run(first))
     }
 
     /// Each message alone, but for the first `skip`.

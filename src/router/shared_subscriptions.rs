@@ -335,7 +335,7 @@ impl Group {
         }
         let count = inner.members.len();
         let first = self.first_choice(inner, rest.run.publisher(), rest.run.topic_bytes());
-        for index in (first % count..count).chain(0..first % count) {
+        for index in around(first, count) {
             if inner.members[index].take_of(rest, u32::MAX, batch) {
                 inner.next = self.after(index);
             }
@@ -356,9 +356,8 @@ impl Group {
         if self.strategy == ShareStrategy::LeastInFlight {
             return self.offer_least_in_flight(inner, (message, qos, row), batch);
         }
-        let first = self.first_choice(inner, message.publisher(), message.topic_bytes()) % count;
-        for step in 0..count {
-            let index = (first + step) % count;
+        let first = self.first_choice(inner, message.publisher(), message.topic_bytes());
+        for index in around(first, count) {
             if self.hand_to(&inner.members[index], (message, qos, row), batch) {
                 inner.next = self.after(index);
                 return true;
@@ -379,9 +378,8 @@ impl Group {
 
     fn offer_least_in_flight(&self, inner: &mut Inner, offered: (&Message, QoS, RowId), batch: &mut Batch) -> bool {
         let count = inner.members.len();
-        let start = inner.next % count;
-        inner.next = start + 1;
-        let mut order: Vec<usize> = (0..count).map(|step| (start + step) % count).collect();
+        let mut order: Vec<usize> = around(inner.next, count).collect();
+        inner.next = order[0] + 1;
         order.sort_by_key(|&index| inner.members[index].mailbox.load());
         order.into_iter().any(|index| self.hand_to(&inner.members[index], offered, batch))
     }
@@ -468,6 +466,12 @@ impl Group {
     }
 }
 
+/// The places of all members, from one on.
+fn around(first: usize, count: usize) -> impl Iterator<Item = usize> {
+    let first = first % count;
+    (first..count).chain(0..first)
+}
+
 /// Each gets as many as if the next had got the next message, but all of them at once. What one cannot take goes to the
 /// others in another round.
 fn deal_in_turn(inner: &mut Inner, rest: &mut RunDelivery, batch: &mut Batch) {
@@ -475,8 +479,7 @@ fn deal_in_turn(inner: &mut Inner, rest: &mut RunDelivery, batch: &mut Batch) {
     loop {
         let before = rest.len();
         let (each, mut more) = (before / count as u64, before % count as u64);
-        let first = inner.next % count;
-        for index in (first..count).chain(0..first) {
+        for index in around(inner.next, count) {
             let left = rest.len();
             inner.members[index].take_of(rest, (each + more.min(1)) as u32, batch);
             if left - rest.len() > each {
