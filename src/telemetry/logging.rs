@@ -21,6 +21,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
+use super::log_line::TextLine;
 use crate::config::{LogConfig, LogDestination, LogFormat};
 
 /// Why there is no log.
@@ -66,7 +67,7 @@ impl Logging {
         let (filter, handle) = reload::Layer::new(filter(config)?);
         let lines = fmt::layer().with_ansi(writer.takes_colours()).with_writer(writer.clone());
         let lines = match config.format {
-            LogFormat::Text => lines.boxed(),
+            LogFormat::Text => lines.event_format(TextLine::default()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         Ok((Logging { filter: handle, writer }, tracing_subscriber::registry().with(filter).with(lines)))

@@ -3,6 +3,7 @@
 //! Never in here: decisions of the broker. Who decides logs and counts; this room carries it outside.
 
 mod history;
+mod log_line;
 pub mod logging;
 pub mod metrics;
 mod process;

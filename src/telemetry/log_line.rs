@@ -1,0 +1,192 @@
+//! A line of the text log: as tracing-subscriber writes it, for a quarter of the instructions.
+//!
+//! Every connection is a line or two, so what a line costs shows in what a connection costs.
+
+use std::fmt::{self, Debug, Write};
+use std::time::SystemTime;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Writes events of this program, which has no spans, itself; leaves colours, and what libraries say through the `log`
+/// crate, to tracing-subscriber.
+#[derive(Default)]
+pub(super) struct TextLine {
+    general: Format,
+}
+
+/// The target of events that come from the `log` crate; their true one is a field.
+const LOG_CRATE: &str = "log";
+
+impl<S, N> FormatEvent<S, N> for TextLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let metadata = event.metadata();
+        if writer.has_ansi_escapes() || metadata.target() == LOG_CRATE {
+            return self.general.format_event(context, writer, event);
+        }
+        write!(writer, "{}", humantime::format_rfc3339_micros(SystemTime::now()))?;
+        writer.write_str(level(*metadata.level()))?;
+        writer.write_str(metadata.target())?;
+        writer.write_str(":")?;
+        let mut fields = Fields { writer, result: Ok(()) };
+        event.record(&mut fields);
+        fields.result?;
+        fields.writer.write_str("\n")
+    }
+}
+
+/// As wide as the widest, with a space on either side.
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => " ERROR ",
+        Level::WARN => "  WARN ",
+        Level::INFO => "  INFO ",
+        Level::DEBUG => " DEBUG ",
+        Level::TRACE => " TRACE ",
+    }
+}
+
+struct Fields<'a> {
+    writer: Writer<'a>,
+    result: fmt::Result,
+}
+
+impl Fields<'_> {
+    /// A space, and what comes before the value: nothing before the message.
+    fn begin(&mut self, field: &Field) -> fmt::Result {
+        self.writer.write_str(" ")?;
+        match field.name() {
+            "message" => Ok(()),
+            name => {
+                self.writer.write_str(name)?;
+                self.writer.write_str("=")
+            }
+        }
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // Most need no escape: copied, not written letter by letter.
+        if !value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+            return self.record_debug(field, &value);
+        }
+        self.result = self.result.and_then(|()| {
+            self.begin(field)?;
+            self.writer.write_str("\"")?;
+            self.writer.write_str(value)?;
+            self.writer.write_str("\"")
+        });
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.result = self.result.and_then(|()| {
+            self.begin(field)?;
+            self.writer.write_str(if value { "true" } else { "false" })
+        });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.result = self.result.and_then(|()| {
+            self.begin(field)?;
+            write!(Harmless(&mut self.writer), "{value:?}")
+        });
+    }
+}
+
+/// Writes out what a terminal would act on, so that nobody's text does more than be read.
+struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+
+impl Write for Harmless<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return self.0.write_str(text);
+        }
+        text.chars().try_for_each(|character| match character {
+            '\n' | '\t' => self.0.write_char(character),
+            _ if character.is_control() => write!(self.0, "{}", character.escape_default()),
+            _ => self.0.write_char(character),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing_subscriber::fmt::{self as lines, MakeWriter};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Written {
+        type Writer = Written;
+
+        fn make_writer(&'a self) -> Written {
+            self.clone()
+        }
+    }
+
+    /// Lines, those that begin with a time stamp without it.
+    fn without_time(written: &Written) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut written.0.lock())).unwrap();
+        let rest = |line: &str| {
+            let (time, rest) = line.split_at_checked("2026-11-28T10:11:12.123456Z".len())?;
+            humantime::parse_rfc3339(time).is_ok().then(|| rest.to_owned())
+        };
+        text.lines().map(|line| rest(line).unwrap_or_else(|| line.to_owned())).collect()
+    }
+
+    /// What `say` says, as we write it and as tracing-subscriber does.
+    fn both(say: impl Fn()) -> [Vec<String>; 2] {
+        let (ours, theirs) = (Written::default(), Written::default());
+        let subscriber = tracing_subscriber::registry()
+            .with(lines::layer().with_ansi(false).with_writer(ours.clone()).event_format(TextLine::default()))
+            .with(lines::layer().with_ansi(false).with_writer(theirs.clone()));
+        tracing::subscriber::with_default(subscriber, say);
+        [without_time(&ours), without_time(&theirs)]
+    }
+
+    #[test]
+    fn lines_are_those_of_tracing_subscriber() {
+        let [ours, theirs] = both(|| {
+            tracing::info!(client_id = "plant/7", peer = %"127.0.0.1:1", user = "", resumed = true, "connected");
+            tracing::error!(error = %io::Error::other("no"), name = ?Some("a"), count = 7, signed = -7_i64, half = 0.5);
+            tracing::warn!(client_id = "a \"quoted\" \\ \u{fc} \n \u{1b}[31m", "what {} says", "it");
+            tracing::debug!(why = %"two\nlines", "debug");
+            tracing::trace!(target: "elsewhere", "trace");
+        });
+        assert_eq!(ours, theirs);
+        assert_eq!(ours.len(), 6);
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_written() {
+        let [ours, theirs] = both(|| tracing::info!(why = %"\u{1b}[31mred\u{9b}\r", "bell \u{7}"));
+        assert!(ours[0].ends_with(r"bell \u{7} why=\u{1b}[31mred\u{9b}\r"), "{}", ours[0]);
+        assert_ne!(ours, theirs);
+    }
+}
