@@ -180,7 +180,11 @@ impl Alarm {
 
     /// Ready when `at` has come; else the task is woken then, or somewhat earlier.
     pub(crate) fn poll(&mut self, at: BrokerTime, cx: &Context<'_>) -> Poll<()> {
-        let now = self.clock.now();
+        self.poll_as_of(self.clock.now(), at, cx)
+    }
+
+    /// The same without a look at the clock: it showed `now` in this poll of the task.
+    pub(crate) fn poll_as_of(&mut self, now: BrokerTime, at: BrokerTime, cx: &Context<'_>) -> Poll<()> {
         if now >= at {
             return Poll::Ready(());
         }

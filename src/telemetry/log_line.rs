@@ -2,6 +2,7 @@
 //!
 //! Every connection is a line or two, so what a line costs shows in what a connection costs.
 
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Write};
 use std::time::SystemTime;
 
@@ -21,25 +22,40 @@ pub(super) struct TextLine {
 /// The target of events that come from the `log` crate; their true one is a field.
 const LOG_CRATE: &str = "log";
 
+thread_local! {
+    /// What a line is put together in: its pieces are many and small.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 impl<S, N> FormatEvent<S, N> for TextLine
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
-        if writer.has_ansi_escapes() || metadata.target() == LOG_CRATE {
+        if writer.has_ansi_escapes() || event.metadata().target() == LOG_CRATE {
             return self.general.format_event(context, writer, event);
         }
-        write!(writer, "{}", humantime::format_rfc3339_micros(SystemTime::now()))?;
-        writer.write_str(level(*metadata.level()))?;
-        writer.write_str(metadata.target())?;
-        writer.write_str(":")?;
-        let mut fields = Fields { writer, result: Ok(()) };
-        event.record(&mut fields);
-        fields.result?;
-        fields.writer.write_str("\n")
+        // Taken out: a value that logs while it is written gets a line of its own.
+        let mut line = LINE.take();
+        let written = write_line(&mut line, event).and_then(|()| writer.write_str(&line));
+        line.clear();
+        LINE.set(line);
+        written
     }
+}
+
+fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
+    let metadata = event.metadata();
+    write!(line, "{}", humantime::format_rfc3339_micros(SystemTime::now()))?;
+    line.push_str(level(*metadata.level()));
+    line.push_str(metadata.target());
+    line.push(':');
+    let mut fields = Fields { line, result: Ok(()) };
+    event.record(&mut fields);
+    fields.result?;
+    line.push('\n');
+    Ok(())
 }
 
 /// As wide as the widest, with a space on either side.
@@ -54,20 +70,17 @@ fn level(level: Level) -> &'static str {
 }
 
 struct Fields<'a> {
-    writer: Writer<'a>,
+    line: &'a mut String,
     result: fmt::Result,
 }
 
 impl Fields<'_> {
     /// A space, and what comes before the value: nothing before the message.
-    fn begin(&mut self, field: &Field) -> fmt::Result {
-        self.writer.write_str(" ")?;
-        match field.name() {
-            "message" => Ok(()),
-            name => {
-                self.writer.write_str(name)?;
-                self.writer.write_str("=")
-            }
+    fn begin(&mut self, field: &Field) {
+        self.line.push(' ');
+        if field.name() != "message" {
+            self.line.push_str(field.name());
+            self.line.push('=');
         }
     }
 }
@@ -75,45 +88,47 @@ impl Fields<'_> {
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         // Most need no escape: copied, not written letter by letter.
-        if !value.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        if !is_plain(value) || value.contains(['"', '\\']) {
             return self.record_debug(field, &value);
         }
-        self.result = self.result.and_then(|()| {
-            self.begin(field)?;
-            self.writer.write_str("\"")?;
-            self.writer.write_str(value)?;
-            self.writer.write_str("\"")
-        });
+        self.begin(field);
+        self.line.push('"');
+        self.line.push_str(value);
+        self.line.push('"');
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.result = self.result.and_then(|()| {
-            self.begin(field)?;
-            self.writer.write_str(if value { "true" } else { "false" })
-        });
+        self.begin(field);
+        self.line.push_str(if value { "true" } else { "false" });
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.result = self.result.and_then(|()| {
-            self.begin(field)?;
-            write!(Harmless(&mut self.writer), "{value:?}")
-        });
+        self.begin(field);
+        self.result = self.result.and(write!(Harmless(self.line), "{value:?}"));
     }
 }
 
-/// Writes out what a terminal would act on, so that nobody's text does more than be read.
-struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
+}
 
-impl Write for Harmless<'_, '_> {
+/// Writes out what a terminal would act on, so that nobody's text does more than be read.
+struct Harmless<'a>(&'a mut String);
+
+impl Write for Harmless<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return self.0.write_str(text);
+        if is_plain(text) {
+            self.0.push_str(text);
+            return Ok(());
         }
-        text.chars().try_for_each(|character| match character {
-            '\n' | '\t' => self.0.write_char(character),
-            _ if character.is_control() => write!(self.0, "{}", character.escape_default()),
-            _ => self.0.write_char(character),
-        })
+        for character in text.chars() {
+            match character {
+                '\n' | '\t' => self.0.push(character),
+                _ if character.is_control() => self.0.extend(character.escape_default()),
+                _ => self.0.push(character),
+            }
+        }
+        Ok(())
     }
 }
 

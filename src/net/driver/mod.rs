@@ -197,7 +197,7 @@ impl Driver {
         if let Some(unsent) = &self.unsent {
             next = next.min(unsent.stuck_at(self.place.listener.write_timeout));
         }
-        if self.alarm.poll(next, cx).is_ready() {
+        if self.alarm.poll_as_of(now, next, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
         // Without a session nobody can signal this task: the broker's end wakes it by its alarm, which has to be set.
