@@ -21,6 +21,10 @@ pub(super) struct TextLine {
 
 /// The target of events that come from the `log` crate; their true one is a field.
 const LOG_CRATE: &str = "log";
+/// The field that is written without its name.
+const MESSAGE: &str = "message";
+/// What a thread keeps of a long line's room.
+const LINE_BYTES_KEPT: usize = 4096;
 
 thread_local! {
     /// What a line is put together in: its pieces are many and small.
@@ -40,6 +44,7 @@ where
         let mut line = LINE.take();
         let written = write_line(&mut line, event).and_then(|()| writer.write_str(&line));
         line.clear();
+        line.shrink_to(LINE_BYTES_KEPT);
         LINE.set(line);
         written
     }
@@ -78,7 +83,7 @@ impl Fields<'_> {
     /// A space, and what comes before the value: nothing before the message.
     fn begin(&mut self, field: &Field) {
         self.line.push(' ');
-        if field.name() != "message" {
+        if field.name() != MESSAGE {
             self.line.push_str(field.name());
             self.line.push('=');
         }
@@ -87,6 +92,9 @@ impl Fields<'_> {
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == MESSAGE {
+            return self.record_debug(field, &format_args!("{value}"));
+        }
         // Most need no escape: copied, not written letter by letter.
         if !is_plain(value) || value.contains(['"', '\\']) {
             return self.record_debug(field, &value);
@@ -193,9 +201,10 @@ mod tests {
             tracing::warn!(client_id = "a \"quoted\" \\ \u{fc} \n \u{1b}[31m", "what {} says", "it");
             tracing::debug!(why = %"two\nlines", "debug");
             tracing::trace!(target: "elsewhere", "trace");
+            tracing::info!(message = "said as a field");
         });
         assert_eq!(ours, theirs);
-        assert_eq!(ours.len(), 6);
+        assert_eq!(ours.len(), 7);
     }
 
     #[test]
