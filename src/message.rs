@@ -140,6 +140,7 @@ impl Draft {
 
     /// From a PUBLISH of that version, and encoded for it. `packet` is what the payload stands in, which is kept instead of
     /// copied if the payload is most of it.
+    // Said to be inlined: what it makes stays in registers, where a struct in memory is waited for.
     #[inline(always)]
     pub fn received(parts: &MessageParts<'_>, version: ProtocolVersion, packet: Option<&Bytes>) -> Self {
         let packet = packet.filter(|packet| parts.payload.len() > packet.len() / 2);

@@ -92,6 +92,7 @@ pub struct EncodedPublish<'a> {
 
 impl<'a> EncodedPublish<'a> {
     /// The first of several packets that stand one behind the other, with a topic of that length each, and its properties.
+    // Said to be inlined: what it makes stays in registers, where a struct in memory is waited for.
     #[inline(always)]
     pub fn first_of(packets: &'a [u8], topic_len: usize, version: ProtocolVersion) -> (EncodedPublish<'a>, &'a [u8]) {
         let (remaining, remaining_len) = varint_at(packets, 1);
