@@ -20,4 +20,4 @@ pub(crate) mod unix;
 pub mod websocket;
 mod wills;
 
-pub use driver::gather::thread_parks;
+pub use driver::thread_parks;

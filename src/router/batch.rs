@@ -3,10 +3,13 @@
 
 use std::task::Waker;
 
-use super::counters::Counts;
+use super::counters::{Counters, Counts};
 use super::run::Run;
 use super::subscriptions::MatchCache;
 use crate::message::{BrokerTime, OwnerId, RowId};
+
+/// What it is to give a receiver a run, in copies given alone.
+pub(super) const RUN_WORK: u64 = 4;
 
 /// One thread's working state for publishing. Wake-ups and counts take effect at
 /// [`Router::flush`](super::Router::flush), so a receiver is woken once for all that a turn has for it.
@@ -21,6 +24,10 @@ pub struct Batch {
     pub ended_owners: Vec<OwnerId>,
     /// Stored retained messages that are no more, with the row up to which that holds.
     pub unretained: Vec<(Box<str>, RowId)>,
+    /// Of the matched copies those that were given in runs, ...
+    copies_in_runs: u64,
+    /// ... and how often a receiver was given one.
+    runs: u64,
     wakers: Vec<Waker>,
     /// Elsewhere while a message is given to those found there.
     pub(super) matches: Option<Box<MatchCache>>,
@@ -39,9 +46,22 @@ impl Batch {
         }
     }
 
-    /// How many copies have been given away, or are about to be, and not been added up yet.
-    pub fn copies(&self) -> u64 {
-        self.counts.matched + self.run.copies()
+    /// What it is to give away what has been, or is about to be, and has not been added up yet; in copies given alone.
+    pub fn work(&self) -> u64 {
+        self.counts.matched - self.copies_in_runs + self.runs * RUN_WORK + self.run.work()
+    }
+
+    /// A receiver has taken a run whole.
+    pub(super) fn note_run(&mut self, copies: u64) {
+        self.counts.matched += copies;
+        self.copies_in_runs += copies;
+        self.runs += 1;
+    }
+
+    /// Adds up what has been counted.
+    pub(super) fn count(&mut self, counters: &Counters) {
+        counters.add(&mut self.counts);
+        (self.copies_in_runs, self.runs) = (0, 0);
     }
 
     pub(super) fn wake_later(&mut self, waker: Waker) {

@@ -355,7 +355,7 @@ impl Mailbox {
         if !inner.online || !inner.has_room_for(run.len(), run.size()) {
             return Pushed::Full;
         }
-        batch.counts.matched += run.len();
+        batch.note_run(run.len());
         inner.waiting.push_run(run); // [MQTT-4.5.0-1]
         inner.wake_later(batch);
         Pushed::Queued

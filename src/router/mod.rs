@@ -181,7 +181,7 @@ impl Router {
     /// Adds up the counts of a turn, and hands out what it has gathered.
     pub fn count(&self, batch: &mut Batch) {
         self.hand_out(batch);
-        self.counters.add(&mut batch.counts);
+        batch.count(&self.counters);
     }
 
     /// Gives a message to everybody it is for, and retains it if it says so; a refused one changes nothing.

@@ -2,9 +2,10 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Router;
-use super::batch::Batch;
+use super::batch::{Batch, RUN_WORK};
 use super::mailbox::Pushed;
 use super::subscriptions::{Match, Matches};
 use crate::message::{Draft, DropCause, Message, MessageRun, RowId, RunBuilder, RunDelivery};
@@ -31,9 +32,12 @@ struct Takes {
 }
 
 impl Run {
-    pub(super) fn copies(&self) -> u64 {
-        let receivers = self.matches.as_ref().map_or(0, |matches| matches.copies());
-        self.messages.len() * receivers
+    /// What it will be to hand it out, in copies given alone.
+    pub(super) fn work(&self) -> u64 {
+        let Some(matches) = &self.matches else { return 0 };
+        let len = self.messages.len();
+        let is_whole = matches.groups.is_empty() && !matches.run_was_split.load(Relaxed);
+        matches.copies() * if is_whole { len.min(RUN_WORK) } else { len }
     }
 }
 
@@ -79,6 +83,10 @@ impl Router {
         let mut is_anybody_there = false;
         for found in &matches.sessions {
             is_anybody_there |= found.push_run(&run, &alone, batch);
+        }
+        let is_split = alone.get().is_some();
+        if is_split != matches.run_was_split.load(Relaxed) {
+            matches.run_was_split.store(is_split, Relaxed);
         }
         for (at, group) in matches.groups.iter().enumerate() {
             is_anybody_there |= group.give_run(&run, batch.run.takes.promised_by == Some(at), batch);

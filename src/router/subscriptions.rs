@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::RwLock;
@@ -35,6 +36,8 @@ pub(super) struct Matches {
     pub(super) has_room_for: Option<u64>,
     /// Some session outlives the process.
     pub(super) any_stored: bool,
+    /// Somebody had no room for the last run as a whole: the next is work for each message again.
+    pub(super) run_was_split: AtomicBool,
 }
 
 /// One session that gets the message, its overlapping subscriptions merged.

@@ -21,8 +21,8 @@ thread_local! {
     static SLEPT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// For the runtime: a thread has nothing to do.
-pub fn thread_parks() {
+/// The thread has nothing to do.
+pub(super) fn thread_parks() {
     SLEPT.set(POLLS.get());
 }
 

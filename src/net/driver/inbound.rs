@@ -19,7 +19,7 @@ use crate::router::{Batch, Outcome, Refused, Router};
 use crate::store::Change;
 use crate::topic::{PageEnd, ParsedFilter};
 
-/// Copies that one turn gives to subscribers before they, and everybody else, get to run: a wide fan-out must not fill
+/// Copies that one turn gives to subscribers, one by one, before they, and everybody else, get to run: a wide fan-out must not fill
 /// queues that their owners had no chance to empty. So many take some two milliseconds; with fewer, each receiver's write
 /// is smaller, and the writes cost more than the copies.
 pub(super) const TURN_COPIES_MAX: u64 = 64 * 1024;
@@ -131,7 +131,7 @@ impl Driver {
     fn handle_packets(&mut self, bytes: &[u8], buffer: Option<&Bytes>, turn: &mut Turn) -> Result<usize, End> {
         let (mut rest, mut topic) = (bytes, "");
         while !rest.is_empty() && self.connection.takes_packets() {
-            if self.must_wait(rest, turn) || turn.batch.copies() >= TURN_COPIES_MAX {
+            if self.must_wait(rest, turn) || turn.batch.work() >= TURN_COPIES_MAX {
                 break;
             }
             // Looked at where it is: a packet has more bytes than three cache lines.

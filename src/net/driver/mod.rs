@@ -4,7 +4,7 @@
 //! A turn looks at everything once: the mailbox (what others want of this session), the socket (every whole packet of
 //! one read), the deadlines; then all that the turn produced leaves in one write, on a busy thread after others have
 //! read. Nothing is kept between turns but incomplete packets and bytes that are not written yet; buffers are the
-//! thread's. A turn's work is bounded, so that a flood on one connection delays no other.
+//! thread's. A turn's work is bounded, and who has much to do stands in line: a flood on one connection delays no other.
 //!
 //! ```text
 //! Connecting ─CONNECT─► Authenticating ─► Claiming ─► Attached ─► Lingering ─► done
@@ -13,9 +13,10 @@
 mod attach;
 mod deliver;
 mod ending;
-pub(super) mod gather;
+mod gather;
 mod held;
 mod inbound;
+mod line;
 mod received;
 mod turn;
 mod write;
@@ -24,9 +25,9 @@ mod write;
 mod tests;
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use self::attach::{Attached, AuthAnswer};
 use self::ending::Lingering;
@@ -61,8 +62,7 @@ pub(super) struct Driver {
     has_gathered: bool,
     /// When it last had something to write, in polls of the thread.
     served: u32,
-    /// Others come first, once.
-    gives_way: bool,
+    ticket: line::Ticket,
     alarm: Alarm,
 }
 
@@ -114,6 +114,12 @@ const TURNS_MAX: u32 = 8;
 /// ... or fewer, when they have done so much: a client at full speed does not hold up the others for long.
 const POLL_WORK_MAX: u64 = 256 * 1024;
 
+/// For the runtime: a thread has nothing to do.
+pub fn thread_parks() {
+    gather::thread_parks();
+    line::thread_parks();
+}
+
 impl Driver {
     pub(super) fn new(stream: Stream, facts: ConnectionFacts, place: Place) -> Self {
         let Place { listener, accepted_at, .. } = &place;
@@ -132,11 +138,11 @@ impl Driver {
             store_busy: false,
             has_gathered: false,
             served: 0,
-            gives_way: false,
+            ticket: line::Ticket::default(),
         }
     }
 
-    fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Poll<()> {
+    fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> (Poll<()>, u64) {
         let mut work = 0;
         turn.comes_late = self.take_put_off(turn);
         for _ in 0..TURNS_MAX {
@@ -144,22 +150,15 @@ impl Driver {
             let progress = self.turn(cx, turn);
             work += turn.finish(&self.place.shared);
             match progress {
-                _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
-                _ if self.has_put_off() => return Poll::Pending,
+                _ if matches!(self.stage, Stage::Done) => return (Poll::Ready(()), work),
+                _ if self.has_put_off() => return (Poll::Pending, work),
                 _ if work >= POLL_WORK_MAX => break,
                 Progress::Some => {}
-                Progress::None => return Poll::Pending,
+                Progress::None => return (Poll::Pending, work),
             }
         }
-        self.give_way(cx);
-        Poll::Pending
-    }
-
-    /// Lets the task go on after all others that can, and after the runtime has looked whose sockets are ready
-    /// meanwhile: a task that just wakes itself is taken up sixty times before it does.
-    fn give_way(&mut self, cx: &mut Context<'_>) {
-        self.gives_way = true;
-        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        cx.waker().wake_by_ref();
+        (Poll::Pending, work)
     }
 
     /// Looks at everything once.
@@ -213,13 +212,11 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
-        // The runtime takes up such a one first when it has looked; those that it has found come before it.
-        if std::mem::take(&mut driver.gives_way) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+        let begun = ready!(driver.ticket.begin(cx));
         gather::note_poll();
-        turn::with(|turn| driver.poll_turns(cx, turn))
+        let (poll, work) = turn::with(|turn| driver.poll_turns(cx, turn));
+        driver.ticket.end(begun, work);
+        poll
     }
 }
 

@@ -16,8 +16,8 @@ use crate::store::Change;
 /// fast cache of the processor holds.
 pub(super) const READ_BYTES_MAX: usize = 32 * 1024;
 /// What a packet is of a turn's work, beside its bytes: so many are moved in the time that it takes.
-const PACKET_WORK: u64 = 1024;
-/// What a copy for a subscriber is of it.
+const PACKET_WORK: u64 = 512;
+/// What a copy for a subscriber is of it, given alone.
 const COPY_WORK: u64 = POLL_WORK_MAX / TURN_COPIES_MAX;
 /// What the output buffer may keep between turns.
 const OUTPUT_BYTES_KEPT: usize = 1024 * 1024;
@@ -115,7 +115,7 @@ impl Turn {
     /// Adds up what has been counted so far: before anything is written, for whoever reads it may ask for the counts.
     pub(super) fn count(&mut self, shared: &Shared) {
         let counts = &self.batch.counts;
-        self.work += counts.bytes_received + counts.bytes_sent + counts.matched * COPY_WORK;
+        self.work += counts.bytes_received + counts.bytes_sent + self.batch.work() * COPY_WORK;
         self.work += (counts.packets_received + counts.packets_sent) * PACKET_WORK;
         shared.router.count(&mut self.batch);
     }

@@ -15,7 +15,7 @@ fn gathered_messages_wait_for_the_end_and_wake_once() {
     for payload in ["1", "2", "3"] {
         assert!(gather(&mut fixture, "t", payload));
     }
-    assert_eq!((fixture.batch.copies(), fixture.batch.counts.matched), (6, 0));
+    assert_eq!((fixture.batch.work(), fixture.batch.counts.matched), (6, 0));
     assert!(clients.iter_mut().all(|client| client.read().is_empty()));
     clients.iter().for_each(Client::wait);
     fixture.flush();
@@ -146,7 +146,6 @@ fn a_run_is_handed_out_when_it_has_become_long() {
     let payload = "x".repeat(1_000);
     for n in 1..=1_000 {
         assert!(gather(&mut fixture, "t", &payload));
-        assert_eq!(fixture.batch.copies(), n);
         assert!(n - fixture.batch.counts.matched < 100);
     }
     fixture.flush();
@@ -194,4 +193,28 @@ fn a_run_that_does_not_fit_is_taken_as_far_as_it_does() {
         assert_eq!(client.read(), ["2", "3", "4"].map(|payload| format!("t '{payload}' q0")));
         assert_eq!(client.losses(), [(DropCause::QueueFull, 2)]);
     }
+}
+
+#[test]
+fn a_run_is_little_work_while_all_take_it_whole() {
+    let mut fixture = Fixture::new();
+    let mut clients =
+        ["a", "b"].map(|client_id| fixture.client_with(client_id, QueueLimits { messages_max: 30, ..LIMITS }));
+    clients.iter().for_each(|client| assert!(!fixture.subscribe(client, "t", qos(AtMostOnce)).existed));
+    let work_of = |fixture: &mut Fixture, messages: u64| {
+        (0..messages).for_each(|_| assert!(gather(fixture, "t", "x")));
+        let before = fixture.batch.work();
+        fixture.router.hand_out(&mut fixture.batch);
+        let work = (before, fixture.batch.work());
+        fixture.flush();
+        assert_eq!(fixture.batch.work(), 0, "it is added up");
+        work
+    };
+    assert_eq!(work_of(&mut fixture, 2), (4, 8));
+    assert_eq!(work_of(&mut fixture, 20), (8, 8));
+    assert_eq!(work_of(&mut fixture, 10), (8, 20), "two have no room for all of it");
+    assert_eq!(work_of(&mut fixture, 10).0, 20, "nor may they have for the next");
+    clients.iter_mut().for_each(|client| assert_eq!(client.read().len(), 30));
+    assert_eq!(work_of(&mut fixture, 10), (20, 8));
+    assert_eq!(work_of(&mut fixture, 10), (8, 8));
 }

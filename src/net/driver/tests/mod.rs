@@ -92,7 +92,7 @@ impl Bench {
         let stream = Stream::bare(Socket::Unix(Box::new(server)));
         let facts = ConnectionFacts::new(Peer::Local("test".into()), None, &self.listener.name);
         let place = Place::take(&self.shared, &self.listener).expect("a place");
-        Peers { driver: Some(Box::pin(Driver::new(stream, facts, place))), client }
+        Peers { driver: Some(Box::pin(Driver::new(stream, facts, place))), client, woken: Arc::default() }
     }
 
     fn counts(&self) -> Counts {
@@ -120,6 +120,17 @@ impl Bench {
 struct Peers {
     driver: Option<Pin<Box<Driver>>>,
     client: UnixStream,
+    /// Since it was last polled.
+    woken: Arc<Woken>,
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 impl Peers {
@@ -127,16 +138,15 @@ impl Peers {
     async fn turn(&mut self) -> bool {
         // The runtime learns of readiness between two polls.
         tokio::task::yield_now().await;
-        gather::thread_parks();
+        thread_parks();
         self.poll()
     }
 
     fn poll(&mut self) -> bool {
         let Some(driver) = &mut self.driver else { return true };
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        // Who gives way does nothing the next time.
-        let gives_way = driver.gives_way;
-        let over = driver.as_mut().poll(&mut cx).is_ready() || (gives_way && driver.as_mut().poll(&mut cx).is_ready());
+        let woken = Waker::from(Arc::clone(&self.woken));
+        self.woken.0.store(false, Relaxed);
+        let over = driver.as_mut().poll(&mut Context::from_waker(&woken)).is_ready();
         if over {
             self.driver = None;
         }
@@ -232,6 +242,11 @@ impl Peers {
     async fn hang_up(mut self) {
         self.client = UnixStream::pair().expect("a socket pair").0;
         while !self.turn().await {}
+    }
+
+    /// It goes on after the others.
+    fn gives_way(&self) -> bool {
+        self.woken.0.load(Relaxed)
     }
 
     fn driver(&self) -> &Driver {
@@ -476,19 +491,11 @@ async fn a_connection_that_a_third_one_overtakes_ends_without_a_word() {
     assert_eq!(bench.shared.sessions.len(), 1);
 }
 
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Relaxed);
-    }
-}
-
 #[tokio::test]
 async fn a_connection_that_has_no_session_yet_is_woken_when_the_broker_stops() {
     let bench = Bench::new();
     let mut peers = bench.connect();
-    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let woken = Arc::new(Woken::default());
     let mut driver = peers.driver.take().expect("the connection lives");
     assert!(driver.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&woken)))).is_pending());
     assert!(!woken.0.load(Relaxed));

@@ -138,7 +138,7 @@ async fn a_client_at_full_speed_lets_others_go_first() {
     client.turn().await;
     let first = client.receive(64 * 1024).await.len() / pings.len();
     assert!((1..20 * 1024).contains(&first), "{first}");
-    assert!(client.driver().gives_way);
+    assert!(client.gives_way());
     client.turn().await;
     let second = client.receive(64 * 1024).await.len() / pings.len();
     assert_eq!(first + second, 20 * 1024);
@@ -191,7 +191,7 @@ async fn a_large_message_is_written_in_parts() {
         bench.publish("a", &payload, QoS::AtMostOnce, false);
         client.turn().await;
         assert_eq!(client.receive(1 << 20).await.len(), WRITE_BYTES_MAX);
-        assert!(client.driver().gives_way, "others come before the rest");
+        assert!(client.gives_way(), "others come before the rest");
         assert_eq!(bench.counts().delivered_qos0, qos0_messages - 1);
         // It was not the client that stood still.
         bench.shared.clock.advance(Duration::from_secs(60));
