@@ -10,6 +10,8 @@ use crate::message::{BrokerTime, OwnerId, RowId};
 
 /// What it is to give a receiver a run, in copies given alone.
 pub(super) const RUN_WORK: u64 = 4;
+/// So many copies in a run are one given alone, at least: should nobody have room, they are.
+pub(super) const RUN_COPIES: u64 = 8;
 
 /// One thread's working state for publishing. Wake-ups and counts take effect at
 /// [`Router::flush`](super::Router::flush), so a receiver is woken once for all that a turn has for it.
@@ -27,7 +29,7 @@ pub struct Batch {
     /// Of the matched copies those that were given in runs, ...
     copies_in_runs: u64,
     /// ... and how often a receiver was given one.
-    runs: u64,
+    pub(super) runs: u64,
     wakers: Vec<Waker>,
     /// Elsewhere while a message is given to those found there.
     pub(super) matches: Option<Box<MatchCache>>,

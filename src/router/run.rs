@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Router;
-use super::batch::{Batch, RUN_WORK};
+use super::batch::{Batch, RUN_COPIES, RUN_WORK};
 use super::mailbox::Pushed;
 use super::subscriptions::{Match, Matches};
 use crate::message::{Draft, DropCause, Message, MessageRun, RowId, RunBuilder, RunDelivery};
 use crate::topic::QoS;
+
+/// Of those who had no room one of so many is believed to have it, for each run that shows no more of them.
+const SPLITS_KEPT: u64 = 64;
 
 /// What has been gathered.
 #[derive(Default)]
@@ -35,9 +38,10 @@ impl Run {
     /// What it will be to hand it out, in copies given alone.
     pub(super) fn work(&self) -> u64 {
         let Some(matches) = &self.matches else { return 0 };
-        let len = self.messages.len();
-        let is_whole = matches.groups.is_empty() && !matches.run_was_split.load(Relaxed);
-        matches.copies() * if is_whole { len.min(RUN_WORK) } else { len }
+        let (copies, len) = (matches.copies(), self.messages.len());
+        let alone = copies.min(matches.groups.len() as u64 + matches.splits.load(Relaxed));
+        // None of them may have room for a whole run any more.
+        (alone * len + (copies - alone) * len.min(RUN_WORK)).max(copies * len / RUN_COPIES)
     }
 }
 
@@ -80,14 +84,11 @@ impl Router {
         let Some(matches) = batch.run.matches.take() else { return };
         let Some(run) = batch.run.messages.finish() else { return };
         let alone = OnceCell::new();
-        let mut is_anybody_there = false;
+        let (mut is_anybody_there, runs_before) = (false, batch.runs);
         for found in &matches.sessions {
             is_anybody_there |= found.push_run(&run, &alone, batch);
         }
-        let is_split = alone.get().is_some();
-        if is_split != matches.run_was_split.load(Relaxed) {
-            matches.run_was_split.store(is_split, Relaxed);
-        }
+        matches.note_splits(matches.sessions.len() as u64 - (batch.runs - runs_before));
         for (at, group) in matches.groups.iter().enumerate() {
             is_anybody_there |= group.give_run(&run, batch.run.takes.promised_by == Some(at), batch);
         }
@@ -98,6 +99,15 @@ impl Router {
 }
 
 impl Matches {
+    /// So many had no room for a run as a whole, or were not to get all of it. Others believe it for a while: who had none may
+    /// take a short one, and have none for the next.
+    fn note_splits(&self, splits: u64) {
+        let before = self.splits.load(Relaxed);
+        if (splits, before) != (0, 0) {
+            self.splits.store(splits.max(before - before.div_ceil(SPLITS_KEPT)), Relaxed);
+        }
+    }
+
     /// Which messages of that QoS have a publisher that need not wait for what becomes of them: at QoS 0 it is told nothing,
     /// and else some session or group takes them for certain, and none keeps them on disk. Should that session end within
     /// the turn, or the group's last member, the message was accepted first and lost with it.

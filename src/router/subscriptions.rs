@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::RwLock;
@@ -36,8 +35,8 @@ pub(super) struct Matches {
     pub(super) has_room_for: Option<u64>,
     /// Some session outlives the process.
     pub(super) any_stored: bool,
-    /// Somebody had no room for the last run as a whole: the next is work for each message again.
-    pub(super) run_was_split: AtomicBool,
+    /// How many are not expected to take the next run as a whole. A thread's own, atomic as what is shared has to be.
+    pub(super) splits: AtomicU64,
 }
 
 /// One session that gets the message, its overlapping subscriptions merged.
@@ -255,6 +254,7 @@ impl Collector {
         into.groups.clear();
         into.groups.append(&mut self.groups);
         (into.may_refuse, into.has_room_for, into.any_stored) = (false, None, false);
+        *into.splits.get_mut() = 0;
         for found in &into.sessions {
             let limits = found.mailbox.limits();
             into.may_refuse |= limits.on_full == OnQueueFull::Refuse;

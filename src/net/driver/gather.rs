@@ -13,7 +13,11 @@ use std::cell::Cell;
 /// So many polls since the thread last slept, and it is busy: a few ready sockets at a time are no crowd.
 const BUSY_POLLS: u32 = 24;
 /// So many polls ago at most is a moment: a few hundred publishers have had theirs.
-const MOMENT_POLLS: u32 = 256;
+const MOMENT_POLLS: u16 = 256;
+
+/// A time in polls of a thread. Another thread's, or one of very long ago, may pass for a moment ago, which costs its
+/// connection one wait.
+pub(super) type Moment = u16;
 
 thread_local! {
     static POLLS: Cell<u32> = const { Cell::new(0) };
@@ -30,13 +34,11 @@ pub(super) fn note_poll() {
     POLLS.set(POLLS.get().wrapping_add(1));
 }
 
-/// In polls of this thread; another's say nothing, which costs a connection that moves one write.
-pub(super) fn now() -> u32 {
-    POLLS.get()
+pub(super) fn now() -> Moment {
+    POLLS.get() as Moment
 }
 
 /// For a connection that last had something to write then.
-pub(super) fn pays(served: u32) -> bool {
-    let now = POLLS.get();
-    now.wrapping_sub(SLEPT.get()) > BUSY_POLLS && now.wrapping_sub(served) <= MOMENT_POLLS
+pub(super) fn pays(served: Moment) -> bool {
+    POLLS.get().wrapping_sub(SLEPT.get()) > BUSY_POLLS && now().wrapping_sub(served) <= MOMENT_POLLS
 }

@@ -12,7 +12,8 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::num::NonZeroU8;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -20,73 +21,96 @@ use parking_lot::Mutex;
 
 /// Work of a poll that is much, in bytes moved: some ten microseconds.
 const MUCH: u64 = 32 * 1024;
-/// What a thread does of it between two looks at its sockets: a message waits for two of them at most, and the look costs
-/// a hundredth of that.
-const ENOUGH: Duration = Duration::from_micros(100);
+/// What a line does of it between two looks at the sockets, which cost a hundredth of that.
+const ENOUGH: Duration = Duration::from_micros(150);
+/// How long much takes, for one that was not expected to have it.
+const UNKNOWN: Duration = Duration::from_micros(12);
 /// The unit of a ticket.
 const TICK: Duration = Duration::from_micros(4);
 
 /// A connection's place.
 #[derive(Default)]
 pub(super) struct Ticket {
-    /// How long its last poll took, if that was much; in ticks.
+    /// How long its last poll with much to do took, in ticks; half of that after each with little.
     took: u8,
-    /// It has not been polled since it stands in line.
-    stands: bool,
+    /// The line it stands in, ...
+    line: Option<Place>,
+    /// ... and its number there.
+    number: Number,
 }
 
-/// A thread's.
-#[derive(Default)]
+/// Those of one line come one after the other; from the last there may be follows the first.
+type Number = u16;
+
+/// A line is no longer than numbers can be told apart.
+const WAITING_MAX: usize = 1 << 14;
+
+/// Which of [`LINES`]: a thread's, or from the 255th on that of some.
+#[derive(Clone, Copy)]
+struct Place(NonZeroU8);
+
+static LINES: [Mutex<Line>; 256] = [const { Mutex::new(Line::new()) }; 256];
+
 struct Line {
     /// With how long each will take, enough at most: alone it goes on in any case.
     waiting: VecDeque<(Waker, Duration)>,
+    /// The number of the first who waits.
+    first: Number,
     has_usher: bool,
 }
 
 thread_local! {
-    static LINE: Arc<Mutex<Line>> = Arc::default();
+    static OWN: Place = {
+        static LAST: AtomicU8 = AtomicU8::new(0);
+        Place(NonZeroU8::MIN.saturating_add(LAST.fetch_add(1, Relaxed)))
+    };
     /// How long the thread has had much to do since the last look that somebody waited for, or since it slept.
     static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 impl Ticket {
-    /// It is polled: `Pending` when it stands in line now, and is polled again when its turn has come; else when it began,
-    /// if it may have much to do.
+    /// It is polled: `Pending` when it stands in line, and is polled again when its turn has come, whatever wakes it before;
+    /// else when it began, if it may have much to do.
     pub(super) fn begin(&mut self, cx: &Context<'_>) -> Poll<Option<Instant>> {
-        // When something else wakes it meanwhile it goes on: the line may be another thread's.
-        let has_stood = std::mem::take(&mut self.stands);
-        if self.took == 0 {
+        if let Some(place) = self.line {
+            if !place.line().lock().has_called(self.number) {
+                return Poll::Pending;
+            }
+            self.line = None;
+        } else if self.took == 0 {
             return Poll::Ready(None);
+        } else if self.joins(OWN.with(|place| *place), cx.waker()) {
+            return Poll::Pending;
         }
-        if !has_stood {
-            self.stands = LINE.with(|line| self.joins(line, cx.waker()));
-        }
-        if self.stands { Poll::Pending } else { Poll::Ready(Some(Instant::now())) }
+        Poll::Ready(Some(Instant::now()))
     }
 
-    fn joins(&self, line: &Arc<Mutex<Line>>, waker: &Waker) -> bool {
-        let mut inner = line.lock();
-        if inner.waiting.is_empty() && SPENT.get() < ENOUGH {
+    fn joins(&mut self, place: Place, waker: &Waker) -> bool {
+        let mut line = place.line().lock();
+        let is_first = line.waiting.is_empty() && SPENT.get() < ENOUGH;
+        if is_first || line.waiting.len() >= WAITING_MAX {
             return false;
         }
-        inner.waiting.push_back((waker.clone(), ENOUGH.min(TICK * self.took.into())));
-        let had_usher = std::mem::replace(&mut inner.has_usher, true);
+        self.line = Some(place);
+        self.number = line.push(waker.clone(), ENOUGH.min(TICK * self.took.into()));
+        let had_usher = std::mem::replace(&mut line.has_usher, true);
         // A runtime that ends drops what it is given at once.
-        drop(inner);
+        drop(line);
         if !had_usher {
-            tokio::spawn(Usher(Arc::clone(line)).work());
+            tokio::spawn(Usher(place).work());
         }
         true
     }
 
     /// The poll is over, and did so much, in bytes moved.
     pub(super) fn end(&mut self, begun: Option<Instant>, work: u64) {
-        self.took = 0;
-        if work >= MUCH {
-            let took = begun.map_or(TICK, |begun| begun.elapsed());
-            self.took = u8::try_from(took.as_nanos() / TICK.as_nanos()).unwrap_or(u8::MAX).max(1);
-            SPENT.set(SPENT.get() + took);
+        if work < MUCH {
+            self.took /= 2;
+            return;
         }
+        let took = begun.map_or(UNKNOWN, |begun| begun.elapsed());
+        self.took = u8::try_from(took.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u8::MAX).max(1);
+        SPENT.set(SPENT.get() + took);
     }
 }
 
@@ -96,7 +120,7 @@ pub(super) fn thread_parks() {
 }
 
 /// Lets a few go on after each look, as long as somebody stands in line.
-struct Usher(Arc<Mutex<Line>>);
+struct Usher(Place);
 
 impl Usher {
     async fn work(self) {
@@ -105,7 +129,7 @@ impl Usher {
             tokio::task::yield_now().await;
             SPENT.set(Duration::ZERO);
             let mut left = ENOUGH;
-            let mut next = || self.0.lock().next(&mut left);
+            let mut next = || self.0.line().lock().next(&mut left);
             let Some(first) = next() else { return };
             while let Some(waker) = next() {
                 waker.wake();
@@ -119,17 +143,41 @@ impl Usher {
 impl Drop for Usher {
     /// Nobody may wait for one who is gone, should the runtime have dropped it.
     fn drop(&mut self) {
-        let line = std::mem::take(&mut *self.0.lock());
-        line.waiting.into_iter().for_each(|(waker, _)| waker.wake());
+        let mut line = self.0.line().lock();
+        line.has_usher = false;
+        let mut left = Duration::MAX;
+        let rest: Vec<_> = std::iter::from_fn(|| line.next(&mut left)).collect();
+        drop(line);
+        rest.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Place {
+    fn line(self) -> &'static Mutex<Line> {
+        &LINES[usize::from(self.0.get())]
     }
 }
 
 impl Line {
+    const fn new() -> Self {
+        Line { waiting: VecDeque::new(), first: 0, has_usher: false }
+    }
+
+    fn push(&mut self, waker: Waker, takes: Duration) -> Number {
+        self.waiting.push_back((waker, takes));
+        self.first.wrapping_add((self.waiting.len() - 1) as Number)
+    }
+
     /// Takes the first out, if that is as much as there is left to do.
     fn next(&mut self, left: &mut Duration) -> Option<Waker> {
-        let took = self.waiting.front()?.1;
-        *left = left.checked_sub(took)?;
+        let takes = self.waiting.front()?.1;
+        *left = left.checked_sub(takes)?;
+        self.first = self.first.wrapping_add(1);
         self.waiting.pop_front().map(|(waker, _)| waker)
+    }
+
+    fn has_called(&self, number: Number) -> bool {
+        usize::from(number.wrapping_sub(self.first)) >= self.waiting.len()
     }
 }
 
@@ -137,7 +185,8 @@ impl Line {
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream as StdStream;
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
     use std::task::{Wake, ready};
 
     use tokio::io::AsyncReadExt;
@@ -147,12 +196,15 @@ mod tests {
 
     #[test]
     fn as_many_go_on_as_take_not_too_long() {
-        let mut line = Line::default();
-        for took in [ENOUGH, ENOUGH / 2, ENOUGH / 4] {
-            line.waiting.push_back((Waker::noop().clone(), took));
+        let mut line = Line::new();
+        for _ in 0..3 * (usize::from(Number::MAX) + 1) / 4 {
+            let numbers = [ENOUGH, ENOUGH / 2, ENOUGH / 4].map(|takes| line.push(Waker::noop().clone(), takes));
+            for called in [1, 3, 3] {
+                let mut left = ENOUGH;
+                while line.next(&mut left).is_some() {}
+                assert_eq!(numbers.map(|number| line.has_called(number)), [true, called > 1, called > 2]);
+            }
         }
-        let mut go_on = |mut left| std::iter::from_fn(|| line.next(&mut left)).count();
-        assert_eq!([go_on(ENOUGH), go_on(ENOUGH), go_on(ENOUGH)], [1, 2, 0]);
     }
 
     /// Has much to do, so often.
@@ -252,7 +304,7 @@ mod tests {
         let woken = Arc::new(Woken(AtomicBool::new(false)));
         let waker = Waker::from(Arc::clone(&woken));
         let stand = || {
-            let mut ticket = Ticket { took: 1, stands: false };
+            let mut ticket = Ticket { took: 1, ..Ticket::default() };
             SPENT.set(ENOUGH);
             assert!(ticket.begin(&Context::from_waker(&waker)).is_pending());
         };
@@ -275,10 +327,18 @@ mod tests {
         assert!(tickets[0].begin(&cx).is_pending(), "enough has been done");
         thread_parks();
         assert!(tickets[1].begin(&cx).is_pending(), "somebody stands there");
-        assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "they have stood there");
-        while LINE.with(|line| line.lock().has_usher) {
+        assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_pending()), "nobody is called twice");
+        let place = OWN.with(|place| *place);
+        assert_eq!(place.line().lock().waiting.len(), 2, "each stands there once");
+        while place.line().lock().has_usher {
             tokio::task::yield_now().await;
         }
-        assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "nobody does");
+        assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "their turn has come");
+        assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "nobody stands there");
+        let lasts = (0..).take_while(|_| {
+            tickets[0].end(None, 0);
+            tickets[0].took > 0
+        });
+        assert!((1..8).contains(&lasts.count()), "little makes up for much after a while");
     }
 }

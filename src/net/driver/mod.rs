@@ -60,8 +60,8 @@ pub(super) struct Driver {
     store_busy: bool,
     /// It has waited for more messages once, and takes what there is.
     has_gathered: bool,
-    /// When it last had something to write, in polls of the thread.
-    served: u32,
+    /// When it last had something to write.
+    served: gather::Moment,
     ticket: line::Ticket,
     alarm: Alarm,
 }
