@@ -19,9 +19,9 @@ use crate::router::{Batch, Outcome, Refused, Router};
 use crate::store::Change;
 use crate::topic::{PageEnd, ParsedFilter};
 
-/// Copies that one turn gives to subscribers, one by one, before they, and everybody else, get to run: a wide fan-out must not fill
-/// queues that their owners had no chance to empty. So many take some two milliseconds; with fewer, each receiver's write
-/// is smaller, and the writes cost more than the copies.
+/// Copies that one turn gives to subscribers, one by one, before they, and everybody else, get to run: a wide fan-out must
+/// not fill queues that their owners had no chance to empty. So many take some two milliseconds; with fewer, each
+/// receiver's write is smaller, and the writes cost more than the copies.
 pub(super) const TURN_COPIES_MAX: u64 = 64 * 1024;
 
 /// With so much waiting for the socket, nothing is read any more: even answers to pings would pile up.

@@ -186,13 +186,13 @@ mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream as StdStream;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
-    use std::task::{Wake, ready};
+    use std::task::ready;
 
     use tokio::io::AsyncReadExt;
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::net::driver::tests::Woken;
 
     #[test]
     fn as_many_go_on_as_take_not_too_long() {
@@ -288,20 +288,12 @@ mod tests {
         }
     }
 
-    struct Woken(AtomicBool);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Relaxed);
-        }
-    }
-
     #[test]
     fn whoever_stands_in_line_of_a_runtime_that_ends_goes_on() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let handle = runtime.handle().clone();
         let _entered = handle.enter();
-        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let stand = || {
             let mut ticket = Ticket { took: 1, ..Ticket::default() };

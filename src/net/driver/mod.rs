@@ -142,23 +142,23 @@ impl Driver {
         }
     }
 
-    fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> (Poll<()>, u64) {
-        let mut work = 0;
+    /// Adds to `work` what it does, in bytes moved.
+    fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn, work: &mut u64) -> Poll<()> {
         turn.comes_late = self.take_put_off(turn);
         for _ in 0..TURNS_MAX {
             turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);
-            work += turn.finish(&self.place.shared);
+            *work += turn.finish(&self.place.shared);
             match progress {
-                _ if matches!(self.stage, Stage::Done) => return (Poll::Ready(()), work),
-                _ if self.has_put_off() => return (Poll::Pending, work),
-                _ if work >= POLL_WORK_MAX => break,
+                _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
+                _ if self.has_put_off() => return Poll::Pending,
+                _ if *work >= POLL_WORK_MAX => break,
                 Progress::Some => {}
-                Progress::None => return (Poll::Pending, work),
+                Progress::None => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();
-        (Poll::Pending, work)
+        Poll::Pending
     }
 
     /// Looks at everything once.
@@ -214,7 +214,8 @@ impl Future for Driver {
         let driver = self.get_mut();
         let begun = ready!(driver.ticket.begin(cx));
         gather::note_poll();
-        let (poll, work) = turn::with(|turn| driver.poll_turns(cx, turn));
+        let mut work = 0;
+        let poll = turn::with(|turn| driver.poll_turns(cx, turn, &mut work));
         driver.ticket.end(begun, work);
         poll
     }
