@@ -7,6 +7,7 @@
 //! runtime's own would make three times as large.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -68,11 +69,15 @@ impl Waiting {
     fn insert(&mut self, at: BrokerTime, waker: Waker) -> Key {
         self.count += 1;
         let mut key = Key::new(at, self.count);
-        while self.wakers.contains_key(&key) {
-            key = Key(key.0.saturating_add(1));
+        loop {
+            match self.wakers.entry(key) {
+                Entry::Vacant(free) => {
+                    free.insert(waker);
+                    return key;
+                }
+                Entry::Occupied(_) => key = Key(key.0.saturating_add(1)),
+            }
         }
-        self.wakers.insert(key, waker);
-        key
     }
 
     fn first(&self) -> Option<Key> {

@@ -1,7 +1,7 @@
 //! What is known of a network connection: who is at the other end, and once it has a session what its client asked for.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use crate::auth::CertificateSubject;
@@ -30,11 +30,34 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Peer::Socket(SocketAddr::V4(address)) => write_v4(*address, f),
             Peer::Socket(address) => address.fmt(f),
             Peer::Ip(ip) => ip.fmt(f),
             Peer::Local(what) => what.fmt(f),
         }
     }
+}
+
+/// As the standard library does, for a fifth of the instructions: every connection's line has one.
+fn write_v4(address: SocketAddrV4, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let [a, b, c, d] = address.ip().octets().map(u16::from);
+    // From its end: each number, and what comes before it.
+    let parts = [(address.port(), b':'), (d, b'.'), (c, b'.'), (b, b'.'), (a, b' ')];
+    let mut text = *b" 255.255.255.255:65535";
+    let mut start = text.len();
+    for (mut number, before) in parts {
+        loop {
+            start -= 1;
+            text[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        start -= 1;
+        text[start] = before;
+    }
+    f.pad(str::from_utf8(&text[start + 1..]).unwrap_or_default())
 }
 
 /// Facts of a network connection, for authentication, the log and operators. A parked session has those of its last one.
@@ -68,6 +91,20 @@ impl ConnectionFacts {
             keep_alive: 0,
             session_expiry_interval: 0,
             connected_at: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_written_as_its_address() {
+        for address in ["0.0.0.0:0", "127.0.0.1:1883", "255.255.255.255:65535", "10.200.30.4:10", "[::1]:1883"] {
+            let address: SocketAddr = address.parse().unwrap();
+            assert_eq!(Peer::Socket(address).to_string(), address.to_string());
+            assert_eq!(format!("{:>24}", Peer::Socket(address)), format!("{address:>24}"));
         }
     }
 }

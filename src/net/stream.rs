@@ -72,6 +72,16 @@ impl Stream {
         !matches!(self, Stream::Bare(Secured::Plain(_)))
     }
 
+    /// True when there is nothing to read and the task is woken when there is; false when only a read can tell.
+    pub(super) fn rests(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Stream::Bare(Secured::Plain(Socket::Tcp(stream))) => stream.poll_read_ready(cx).is_pending(),
+            Stream::Bare(Secured::Plain(Socket::Unix(stream))) => stream.poll_read_ready(cx).is_pending(),
+            // They may hold what they have read.
+            Stream::Bare(Secured::Tls(_)) | Stream::WebSocket(_) => false,
+        }
+    }
+
     /// Moves while a TLS client takes what was written earlier; elsewhere what is written is taken at once.
     pub(super) fn bytes_taken(&self) -> u64 {
         let secured = match self {

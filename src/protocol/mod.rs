@@ -24,7 +24,7 @@ pub use connecting::ConnectRequest;
 pub use connection::Connection;
 pub use error::Violation;
 pub use mount_point::MountPoint;
-pub use output::Output;
+pub use output::{Output, Slices};
 pub use publishing::{Delivered, DeliveredRun, Resent};
 pub use replay::{Replay, Replays};
 pub use session::{EXPIRY_NEVER, Session, SessionSubscription};

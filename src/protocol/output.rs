@@ -3,11 +3,16 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::message::{Delivery, Member, Message, MessageRun, RunDelivery};
 use crate::packet::{EncodedPublish, Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
 
 /// What has this size or more is written from the message itself instead of being copied.
 const BY_REFERENCE_BYTES: usize = 4 * 1024;
+
+/// Pieces of one vectored write: it takes no more than there is room for without an allocation.
+pub type Slices<'a> = SmallVec<[IoSlice<'a>; 64]>;
 
 /// What is written where it is.
 enum Source {
@@ -156,17 +161,15 @@ impl Output {
         }
     }
 
-    /// The bytes in `range`, as at most `slices.len()` slices; returns how many were filled.
-    pub fn fill_slices<'a>(&'a self, range: Range<usize>, slices: &mut [IoSlice<'a>]) -> usize {
+    /// Adds the bytes in `range`, or the first of them, to `slices`, as many as it has room for in itself.
+    pub fn fill_slices<'a>(&'a self, range: Range<usize>, slices: &mut Slices<'a>) {
         let (mut skip, mut left) = (range.start, range.len());
-        let mut filled = 0;
         let mut push = |bytes: &'a [u8]| {
             let skipped = skip.min(bytes.len());
             skip -= skipped;
             let taken = left.min(bytes.len() - skipped);
-            if taken > 0 && filled < slices.len() {
-                slices[filled] = IoSlice::new(&bytes[skipped..skipped + taken]);
-                filled += 1;
+            if taken > 0 && slices.len() < slices.inline_size() {
+                slices.push(IoSlice::new(&bytes[skipped..skipped + taken]));
                 left -= taken;
             }
         };
@@ -177,7 +180,6 @@ impl Output {
             from = reference.at;
         }
         push(&self.buf[from..]);
-        filled
     }
 
     /// Puts everything of `later` behind this.
@@ -237,9 +239,9 @@ mod tests {
             let mut out = Output::default();
             let packet = delivery.message.encoded(ProtocolVersion::V4).expect("of this version");
             out.publish(&packet, &delivery, false, packet_id);
-            let mut slices = [IoSlice::new(&[]); 8];
-            let n = out.fill_slices(0..out.len(), &mut slices);
-            let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+            let mut slices = Slices::new();
+            out.fill_slices(0..out.len(), &mut slices);
+            let got: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
             let mut expected = Vec::new();
             packet.encode(false, qos, retain, packet_id, &mut expected);
             assert!(got == expected && out.packets == 1 && !out.is_empty());
@@ -260,9 +262,9 @@ mod tests {
         assert_eq!(out.len(), expected.len());
         let offsets = [0, 3, 5, 6, 5 + BY_REFERENCE_BYTES, 8 + BY_REFERENCE_BYTES, expected.len() - 1, expected.len()];
         for (start, end) in offsets.iter().flat_map(|start| offsets.map(|end| (*start, end))).filter(|(s, e)| s <= e) {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let n = out.fill_slices(start..end, &mut slices);
-            let got: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.to_vec()).collect();
+            let mut slices = Slices::new();
+            out.fill_slices(start..end, &mut slices);
+            let got: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
             assert_eq!(got, expected[start..end], "{start}..{end}");
         }
     }

@@ -439,11 +439,20 @@ impl Mailbox {
                 return Poll::Ready(MailboxEvent::GroupsWaiting);
             }
         }
-        inner.is_stuck = inner.waiting.len() > 0;
-        if !inner.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            inner.waker = Some(waker.clone());
-        }
+        inner.wait(waker);
         Poll::Pending
+    }
+
+    /// True when there is nothing to look for at all; then it is as after a [`Mailbox::poll`] without an event.
+    pub fn rests(&self, waker: &Waker, under_way: UnderWay) -> bool {
+        let mut inner = self.inner.lock();
+        let is_wanted = inner.control.is_some() || inner.is_asked();
+        if is_wanted || inner.waiting.len() > 0 || inner.groups().iter().any(|group| group.is_waiting()) {
+            return false;
+        }
+        inner.under_way = under_way;
+        inner.wait(waker);
+        true
     }
 
     /// Takes in what was read from `front` on; what should have been there and was not is counted as lost.
@@ -569,6 +578,14 @@ impl Whose {
 impl Inner {
     fn seldom(&mut self) -> &mut Seldom {
         self.seldom.get_or_insert_default()
+    }
+
+    /// Keeps the waker of a driver that has found nothing to do here.
+    fn wait(&mut self, waker: &Waker) {
+        self.is_stuck = self.waiting.len() > 0;
+        if !self.waker.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
     }
 
     fn is_asked(&self) -> bool {

@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Debug, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -29,6 +29,14 @@ const LINE_BYTES_KEPT: usize = 4096;
 thread_local! {
     /// What a line is put together in: its pieces are many and small.
     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+    static SECOND: RefCell<Second> = const { RefCell::new(Second { since_epoch: 0, text: String::new() }) };
+}
+
+/// The start of a line, which most have in common with the one before.
+struct Second {
+    since_epoch: u64,
+    /// Such as `2026-11-28T10:11:12`, or nothing yet.
+    text: String,
 }
 
 impl<S, N> FormatEvent<S, N> for TextLine
@@ -52,7 +60,7 @@ where
 
 fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
     let metadata = event.metadata();
-    write!(line, "{}", humantime::format_rfc3339_micros(SystemTime::now()))?;
+    write_time(line, SystemTime::now());
     line.push_str(level(*metadata.level()));
     line.push_str(metadata.target());
     line.push(':');
@@ -61,6 +69,26 @@ fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
     fields.result?;
     line.push('\n');
     Ok(())
+}
+
+fn write_time(line: &mut String, time: SystemTime) {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|second| {
+        if second.text.is_empty() || second.since_epoch != since_epoch.as_secs() {
+            let whole = UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
+            second.text = humantime::format_rfc3339_seconds(whole).to_string();
+            second.text.pop();
+            second.since_epoch = since_epoch.as_secs();
+        }
+        line.push_str(&second.text);
+    });
+    let mut fraction = *b".000000Z";
+    let mut rest = since_epoch.subsec_micros();
+    for digit in fraction[1..7].iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    line.extend(fraction.map(char::from));
 }
 
 /// As wide as the widest, with a space on either side.
@@ -96,7 +124,7 @@ impl Visit for Fields<'_> {
             return self.record_debug(field, &format_args!("{value}"));
         }
         // Most need no escape: copied, not written letter by letter.
-        if !is_plain(value) || value.contains(['"', '\\']) {
+        if !is_plain(value) || value.bytes().fold(false, |any, byte| any | matches!(byte, b'"' | b'\\')) {
             return self.record_debug(field, &value);
         }
         self.begin(field);
@@ -185,6 +213,17 @@ mod tests {
         });
         assert_eq!(ours, theirs);
         assert_eq!(ours.len(), 7);
+    }
+
+    #[test]
+    fn times_are_those_of_humantime() {
+        for micros in [0, 1, 999_999, 1_000_000, 1_795_867_932_123_456, 1_795_867_932_999_999, 1_795_867_933_000_000, 7]
+        {
+            let time = UNIX_EPOCH + Duration::from_micros(micros);
+            let mut written = String::new();
+            write_time(&mut written, time);
+            assert_eq!(written, humantime::format_rfc3339_micros(time).to_string());
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Driver {
     }
 
     /// Whether the client is owed something from before: what was in flight, or retained messages.
-    fn is_owed(&self) -> bool {
+    pub(super) fn is_owed(&self) -> bool {
         self.connection.is_resending() || self.awaits_retained()
     }
 

@@ -153,12 +153,22 @@ impl Driver {
                 _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
                 _ if self.has_put_off() => return Poll::Pending,
                 _ if *work >= POLL_WORK_MAX => break,
+                Progress::Some if self.rests(cx) => return Poll::Pending,
                 Progress::Some => {}
                 Progress::None => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// After a turn: true when another would find nothing, and whatever comes wakes the task. What is not as usual is
+    /// left to that turn.
+    fn rests(&self, cx: &mut Context<'_>) -> bool {
+        let Stage::Attached(attached) = &self.stage else { return false };
+        let is_waited_for = self.unsent.is_some() || self.held.is_some() || attached.page.is_some() || self.is_owed();
+        let may_rest = attached.answered && self.partial.is_empty() && !is_waited_for;
+        may_rest && self.stream.rests(cx) && attached.mailbox.rests(cx.waker(), self.under_way())
     }
 
     /// Looks at everything once.

@@ -1,6 +1,6 @@
 //! Out to the socket: everything a turn produced in one write, what is left over kept until the socket takes it.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::turn::Turn;
 use super::{Driver, End, POLL_WORK_MAX, Stage, gather};
 use crate::message::{BrokerTime, DropCause};
 use crate::net::stream::Stream;
-use crate::protocol::Output;
+use crate::protocol::{Output, Slices};
 use crate::router::UnderWay;
 
 /// Bytes that the socket did not take.
@@ -40,8 +40,6 @@ impl Unsent {
 
 /// More than some hundred acknowledgements have waited long enough.
 const PUT_OFF_BYTES_MAX: usize = 1024;
-/// Pieces of one vectored write.
-const SLICES_MAX: usize = 64;
 /// The kernel is given so many bytes before others get their turn, or what is little more: it takes a megabyte at once.
 pub(super) const WRITE_BYTES_MAX: usize = POLL_WORK_MAX as usize;
 pub(super) const WRITE_BYTES_ALONG: usize = WRITE_BYTES_MAX / 4;
@@ -185,9 +183,9 @@ fn write_all(
     let is_much = out.len() - from > WRITE_BYTES_MAX + WRITE_BYTES_ALONG;
     let until = if is_much { from + WRITE_BYTES_MAX } else { out.len() };
     while written < until {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let filled = out.fill_slices(written..until, &mut slices);
-        match Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..filled]) {
+        let mut slices = Slices::new();
+        out.fill_slices(written..until, &mut slices);
+        match Pin::new(&mut *stream).poll_write_vectored(cx, &slices) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(n)) => written += n,
             Poll::Ready(Err(error)) => return Err(error),

@@ -131,10 +131,10 @@ impl Script {
 
     /// What the connection has written since it was last looked at.
     pub fn sent(&mut self) -> Vec<String> {
-        let mut slices = [std::io::IoSlice::new(&[]); 64];
-        let filled = self.out.fill_slices(0..self.out.len(), &mut slices);
-        let bytes: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
-        self.out.clear();
+        let out = std::mem::take(&mut self.out);
+        let mut slices = crate::protocol::Slices::new();
+        out.fill_slices(0..out.len(), &mut slices);
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
         let decoder = Decoder {
             version: self.connection.version(),
             sender: Sender::Server,
