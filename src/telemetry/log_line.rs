@@ -60,7 +60,7 @@ where
 
 fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
     let metadata = event.metadata();
-    write_time(line, SystemTime::now());
+    write_time(line, SystemTime::now())?;
     line.push_str(level(*metadata.level()));
     line.push_str(metadata.target());
     line.push(':');
@@ -71,17 +71,20 @@ fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn write_time(line: &mut String, time: SystemTime) {
+fn write_time(line: &mut String, time: SystemTime) -> fmt::Result {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     SECOND.with_borrow_mut(|second| {
         if second.text.is_empty() || second.since_epoch != since_epoch.as_secs() {
             let whole = UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs());
-            second.text = humantime::format_rfc3339_seconds(whole).to_string();
+            second.text.clear();
+            // Fails from the year 10,000 on.
+            write!(second.text, "{}", humantime::format_rfc3339_seconds(whole))?;
             second.text.pop();
             second.since_epoch = since_epoch.as_secs();
         }
         line.push_str(&second.text);
-    });
+        Ok(())
+    })?;
     let mut fraction = *b".000000Z";
     let mut rest = since_epoch.subsec_micros();
     for digit in fraction[1..7].iter_mut().rev() {
@@ -89,6 +92,7 @@ fn write_time(line: &mut String, time: SystemTime) {
         rest /= 10;
     }
     line.extend(fraction.map(char::from));
+    Ok(())
 }
 
 /// As wide as the widest, with a space on either side.
@@ -221,9 +225,11 @@ mod tests {
         {
             let time = UNIX_EPOCH + Duration::from_micros(micros);
             let mut written = String::new();
-            write_time(&mut written, time);
+            write_time(&mut written, time).unwrap();
             assert_eq!(written, humantime::format_rfc3339_micros(time).to_string());
         }
+        let year_10000 = UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+        assert_eq!([write_time(&mut String::new(), year_10000); 2], [Err(fmt::Error); 2]);
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl Driver {
         self.poll_deadlines(cx, turn)?;
         self.settle(cx, turn)?;
         let any = [answered, kept, delivered, read, own].contains(&Progress::Some);
-        Ok(if any { Progress::Some } else { Progress::None })
+        // What was put off may not be taken now: then it gets its deadline in another turn.
+        Ok(if any || turn.is_overdue { Progress::Some } else { Progress::None })
     }
 
     fn poll_deadlines(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {

@@ -111,6 +111,19 @@ async fn what_comes_too_late_for_its_client_is_lost_once() {
 }
 
 #[tokio::test]
+async fn what_was_put_off_for_a_client_that_takes_nothing_has_a_deadline() {
+    let bench = Bench::new();
+    let mut client = connected(&bench).await;
+    puts_off(&mut client, &message(1, "nobody")).await;
+    let Stream::Bare(Secured::Plain(Socket::Unix(stream))) = &client.driver().stream else { unreachable!() };
+    while stream.try_write(&[0; 1024]).is_ok() {}
+    assert!(!client.poll() && client.driver().unsent.is_some());
+    bench.shared.clock.advance(bench.listener.write_timeout);
+    assert!(client.woken.0.load(Relaxed));
+    assert!(client.poll(), "it has waited long enough");
+}
+
+#[tokio::test]
 async fn what_a_client_sends_itself_leaves_with_the_acknowledgement() {
     let bench = Bench::new();
     let mut client = subscribed(&bench, QoS::AtLeastOnce).await;
