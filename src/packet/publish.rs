@@ -93,7 +93,9 @@ impl<'a> Publish<'a> {
             _ => Some(reader.packet_id()?),
         };
         let properties = match version {
-            ProtocolVersion::V5 => PublishProperties::decode_from(PropertyReader::open(reader)?, Some(sender))?.0,
+            ProtocolVersion::V5 if !reader.passes_no_properties() => {
+                PublishProperties::decode_from(PropertyReader::open(reader)?, Some(sender))?.0
+            }
             _ => PublishProperties::default(),
         };
         if topic.is_empty() && properties.topic_alias.is_none() {

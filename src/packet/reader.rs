@@ -173,6 +173,14 @@ impl<'a> Reader<'a> {
         code.ok_or(DecodeError::at(DecodeErrorKind::ReasonCodeNotAllowed(byte), offset))
     }
 
+    /// Whether there are no properties, as in most packets: then their length has been read.
+    #[inline]
+    pub fn passes_no_properties(&mut self) -> bool {
+        let are_none = self.bytes.get(self.offset) == Some(&0);
+        self.offset += usize::from(are_none);
+        are_none
+    }
+
     /// The property length and a reader of exactly that many bytes.
     #[inline]
     pub fn properties(&mut self) -> Read<Reader<'a>> {
