@@ -216,9 +216,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::{fs, path::Path};
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use midge::config::{LogConfig, LogDestination};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 

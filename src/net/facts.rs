@@ -38,7 +38,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// As the standard library does, for a fifth of the instructions: every connection's line has one.
+/// As the standard library does, for a third of the instructions: every connection's line has one.
 fn write_v4(address: SocketAddrV4, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let [a, b, c, d] = address.ip().octets().map(u16::from);
     // From its end: each number, and what comes before it.

@@ -92,11 +92,11 @@ impl<'a> Publish<'a> {
             QoS::AtMostOnce => None, // [MQTT-2.2.1-2]
             _ => Some(reader.packet_id()?),
         };
-        let properties = match version {
-            ProtocolVersion::V5 if !reader.passes_no_properties() => {
-                PublishProperties::decode_from(PropertyReader::open(reader)?, Some(sender))?.0
-            }
-            _ => PublishProperties::default(),
+        let has_properties = version == ProtocolVersion::V5 && !reader.passes_no_properties();
+        let properties = if has_properties {
+            PublishProperties::decode_from(PropertyReader::open(reader)?, Some(sender))?.0
+        } else {
+            PublishProperties::default()
         };
         if topic.is_empty() && properties.topic_alias.is_none() {
             return Err(DecodeError::at(no_topic(version), topic_offset));

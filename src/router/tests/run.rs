@@ -1,6 +1,7 @@
 //! Messages that are handed out together.
 
 use super::*;
+use crate::router::batch::{RUN_COPIES, RUN_WORK};
 
 fn gather(fixture: &mut Fixture, topic: &str, payload: &str) -> bool {
     fixture.router.gather(&draft(topic, payload, AtMostOnce), &mut fixture.batch)
@@ -146,7 +147,10 @@ fn a_run_is_handed_out_when_it_has_become_long() {
     let payload = "x".repeat(1_000);
     for n in 1..=1_000 {
         assert!(gather(&mut fixture, "t", &payload));
-        assert!(n - fixture.batch.counts.matched < 100);
+        let waiting = n - fixture.batch.counts.matched;
+        assert!(waiting < 100);
+        let work_waiting = waiting.min(RUN_WORK).max(waiting / RUN_COPIES);
+        assert_eq!(fixture.batch.work(), fixture.batch.runs * RUN_WORK + work_waiting);
     }
     fixture.flush();
     assert_eq!(client.read().len(), 1_000);

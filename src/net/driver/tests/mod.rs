@@ -244,8 +244,8 @@ impl Peers {
         while !self.turn().await {}
     }
 
-    /// It goes on after the others.
-    fn gives_way(&self) -> bool {
+    /// Since it was last polled: where it has more to do, others come first.
+    fn is_woken(&self) -> bool {
         self.woken.0.load(Relaxed)
     }
 
