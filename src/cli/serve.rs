@@ -7,7 +7,7 @@ use clap::Args;
 use midge::{
     broker::Broker,
     config::{Config, ConfigError, Layers, ListenerAddress, Loaded, Running},
-    telemetry::logging::Logging,
+    telemetry::logging::{self, Logging},
 };
 use sd_notify::NotifyState;
 use tokio::{
@@ -58,6 +58,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "midge starts");
     warn_of(&ignored);
     raise_open_files();
+    midge::net::at_rest(logging::thread_rests);
     runtime(config.worker_threads)?.block_on(serve(&layers, config, &logging))
 }
 

@@ -20,4 +20,4 @@ pub(crate) mod unix;
 pub mod websocket;
 mod wills;
 
-pub use driver::thread_parks;
+pub use driver::{at_rest, thread_parks};

@@ -2,27 +2,21 @@
 //!
 //! The filter can be changed and the file opened anew while the broker runs; format and destination cannot.
 
-use std::{
-    env,
-    fs::{File, OpenOptions},
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{env, io, path::PathBuf};
 
-use parking_lot::Mutex;
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::ParseError,
-    fmt::{self, MakeWriter},
+    fmt,
     layer::SubscriberExt,
     reload,
     util::{SubscriberInitExt, TryInitError},
 };
 
-use super::log_line::TextLine;
-use crate::config::{LogConfig, LogDestination, LogFormat};
+pub use super::log_writer::thread_rests;
+use super::{log_line::TextLine, log_writer::LogWriter};
+use crate::config::{LogConfig, LogFormat};
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +59,7 @@ impl Logging {
     fn build(config: &LogConfig) -> Result<(Logging, impl Subscriber + Send + Sync), LoggingError> {
         let writer = LogWriter::open(&config.destination)?;
         let (filter, handle) = reload::Layer::new(filter(config)?);
-        let lines = fmt::layer().with_ansi(writer.takes_colours()).with_writer(writer.clone());
+        let lines = fmt::layer().with_ansi(takes_colours(&writer)).with_writer(writer.clone());
         let lines = match config.format {
             LogFormat::Text => lines.event_format(TextLine::default()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -74,65 +68,13 @@ impl Logging {
     }
 }
 
+fn takes_colours(writer: &LogWriter) -> bool {
+    let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    writer.is_terminal() && !unwanted
+}
+
 fn filter(config: &LogConfig) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).parse(&config.filter)
-}
-
-/// Where lines go. A line is one write, so that lines never mix.
-#[derive(Clone, Debug)]
-enum LogWriter {
-    Stderr,
-    File { path: PathBuf, file: Arc<Mutex<File>> },
-}
-
-impl LogWriter {
-    fn open(destination: &LogDestination) -> Result<LogWriter, LoggingError> {
-        match destination {
-            LogDestination::Stderr => Ok(LogWriter::Stderr),
-            LogDestination::File(path) => {
-                Ok(LogWriter::File { path: path.clone(), file: Arc::new(Mutex::new(append(path)?)) })
-            }
-        }
-    }
-
-    /// Leaves the old file in use when the new one cannot be opened.
-    fn reopen(&self) -> Result<(), LoggingError> {
-        if let LogWriter::File { path, file } = self {
-            *file.lock() = append(path)?;
-        }
-        Ok(())
-    }
-
-    fn takes_colours(&self) -> bool {
-        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        matches!(self, LogWriter::Stderr) && io::stderr().is_terminal() && !unwanted
-    }
-}
-
-fn append(path: &PathBuf) -> Result<File, LoggingError> {
-    let file = OpenOptions::new().append(true).create(true).open(path);
-    file.map_err(|error| LoggingError::File { path: path.clone(), error })
-}
-
-impl Write for LogWriter {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self {
-            LogWriter::Stderr => io::stderr().write(line),
-            LogWriter::File { file, .. } => file.lock().write(line),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for LogWriter {
-    type Writer = LogWriter;
-
-    fn make_writer(&'a self) -> LogWriter {
-        self.clone()
-    }
 }
 
 #[cfg(test)]
@@ -140,6 +82,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
+    use crate::config::LogDestination;
 
     fn to_file(path: &Path, filter: &str, format: LogFormat) -> LogConfig {
         LogConfig { filter: filter.into(), format, destination: LogDestination::File(path.into()) }

@@ -4,6 +4,7 @@
 
 mod history;
 mod log_line;
+mod log_writer;
 pub mod logging;
 pub mod metrics;
 mod process;

@@ -31,6 +31,7 @@ use std::task::{Context, Poll, ready};
 
 use self::attach::{Attached, AuthAnswer};
 use self::ending::Lingering;
+pub use self::gather::at_rest;
 use self::held::Held;
 pub(super) use self::received::Received;
 use self::turn::Turn;
