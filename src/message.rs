@@ -20,7 +20,7 @@ use triomphe::ThinArc;
 use crate::packet::{EncodedPublish, ProtocolVersion, PublishHead};
 use crate::topic::QoS;
 
-pub use run::{Member, MessageRun, Queued, RUN_MESSAGES_MAX, RUN_SIZE_MAX, RunBuilder, RunDelivery};
+pub use run::{Member, MessageRun, Queued, RUN_MESSAGES_MAX, RUN_SIZE_MAX, RunBuilder, RunDelivery, RunPackets};
 
 /// Milliseconds of broker time: never goes backwards, and a wall clock that jumps does not move it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

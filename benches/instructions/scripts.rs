@@ -20,7 +20,7 @@ use midge::router::{
 };
 use midge::topic::{ParsedFilter, SubscribeOptions, SubscriptionTree};
 
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "decode publish 3.1.1",
     "decode publish 5.0",
     "encode publish 3.1.1",
@@ -34,6 +34,7 @@ pub const NAMES: [&str; 16] = [
     "deliver qos 1 to 100",
     "deliver 16 qos 0 to 1",
     "deliver 16 qos 0 to 100",
+    "deliver 16 qos 0 of 5.0 to 100 of 3.1.1",
     "deliver qos 1 to 1, 5.0",
     "deliver shared qos 1 to 4",
     "deliver 16 shared qos 1 to 4",
@@ -56,7 +57,14 @@ pub fn run(script: &str, rounds: u64) {
         "deliver 16 qos 0 to 100" => {
             deliver(&Case { qos: QoS::AtMostOnce, messages: 16, receivers: 100, ..Case::ONE }, rounds)
         }
-        "deliver qos 1 to 1, 5.0" => deliver(&Case { version: ProtocolVersion::V5, ..Case::ONE }, rounds),
+        "deliver 16 qos 0 of 5.0 to 100 of 3.1.1" => {
+            let version = ProtocolVersion::V5;
+            deliver(&Case { version, qos: QoS::AtMostOnce, messages: 16, receivers: 100, ..Case::ONE }, rounds);
+        }
+        "deliver qos 1 to 1, 5.0" => {
+            let version = ProtocolVersion::V5;
+            deliver(&Case { version, receivers_version: version, ..Case::ONE }, rounds);
+        }
         "deliver shared qos 1 to 4" => deliver(&Case { receivers: 4, filter: SHARED, ..Case::ONE }, rounds),
         "deliver 16 shared qos 1 to 4" => {
             deliver(&Case { messages: 16, receivers: 4, filter: SHARED, ..Case::ONE }, rounds);
@@ -125,7 +133,9 @@ fn matching(filter: impl Fn(u64) -> String, rounds: u64) {
 }
 
 struct Case {
+    /// Of the publisher.
     version: ProtocolVersion,
+    receivers_version: ProtocolVersion,
     qos: QoS,
     /// That one turn of the publisher brings.
     messages: usize,
@@ -134,8 +144,14 @@ struct Case {
 }
 
 impl Case {
-    const ONE: Case =
-        Case { version: ProtocolVersion::V4, qos: QoS::AtLeastOnce, messages: 1, receivers: 1, filter: "a/b" };
+    const ONE: Case = Case {
+        version: ProtocolVersion::V4,
+        receivers_version: ProtocolVersion::V4,
+        qos: QoS::AtLeastOnce,
+        messages: 1,
+        receivers: 1,
+        filter: "a/b",
+    };
 }
 
 struct Broker {
@@ -154,8 +170,9 @@ struct Client {
 fn deliver(case: &Case, rounds: u64) {
     let mut broker = Broker { router: router(), batch: Batch::at(BrokerTime::from_millis(1)) };
     let mut publisher = Client::connect("publisher", case.version, &broker);
-    let mut receivers: Vec<_> =
-        (0..case.receivers).map(|n| Client::connect(&format!("receiver-{n}"), case.version, &broker)).collect();
+    let mut receivers: Vec<_> = (0..case.receivers)
+        .map(|n| Client::connect(&format!("receiver-{n}"), case.receivers_version, &broker))
+        .collect();
     for receiver in &mut receivers {
         let filter = ParsedFilter::parse(case.filter).expect("a filter");
         let options = SubscribeOptions { qos: case.qos, ..SubscribeOptions::default() };

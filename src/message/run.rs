@@ -3,8 +3,11 @@
 //! However many they are, they are one allocation, and a copy for one more subscriber costs a counter. At QoS 0 most
 //! subscribers get the bytes as they stand here.
 
+mod packets;
+
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use triomphe::ThinArc;
 
@@ -14,6 +17,7 @@ use super::{
 };
 use crate::packet::{EncodedPublish, ProtocolVersion};
 use crate::topic::QoS;
+pub use packets::RunPackets;
 
 /// So many bytes make a run full: it stays in memory as a whole while one of its messages waits or is in flight. A longer
 /// packet gains nothing from a run, so a run has less than twice as much.
@@ -52,7 +56,20 @@ const SIZES_KEPT_MAX: u64 = 4;
 
 /// Some messages, none of them retained. Cloning shares them.
 #[derive(Clone, Debug)]
-pub struct MessageRun(ThinArc<Header, u8>);
+pub struct MessageRun(ThinArc<Whole, u8>);
+
+#[derive(Debug)]
+struct Whole {
+    header: Header,
+    /// The same messages, once somebody gets them in the other version.
+    in_other_version: OnceLock<MessageRun>,
+}
+
+impl Whole {
+    fn new(header: Header) -> Self {
+        Whole { header, in_other_version: OnceLock::new() }
+    }
+}
 
 /// Where a run is put together.
 #[derive(Debug, Default)]
@@ -116,7 +133,7 @@ impl RunBuilder {
     /// Everything so far; the buffer stays. `None` when there is nothing.
     pub fn finish(&mut self) -> Option<MessageRun> {
         let header = self.header.take()?;
-        let run = MessageRun(ThinArc::from_header_and_slice(header, &self.packets));
+        let run = MessageRun(ThinArc::from_header_and_slice(Whole::new(header), &self.packets));
         self.packets.clear();
         Some(run)
     }
@@ -124,7 +141,7 @@ impl RunBuilder {
 
 impl MessageRun {
     fn header(&self) -> &Header {
-        &self.0.header.header
+        &self.0.header.header.header
     }
 
     pub fn len(&self) -> u64 {
@@ -196,9 +213,10 @@ impl MessageRun {
         })
     }
 
+    /// The one that begins there.
     // Said to be inlined: what it makes stays in registers, where a struct in memory is waited for.
     #[inline(always)]
-    fn member(&self, at: usize) -> Member<'_> {
+    pub fn member(&self, at: usize) -> Member<'_> {
         let topic_len = usize::from(self.header().topic_len);
         let (packet, forward) = EncodedPublish::first_of(&self.bytes()[at..], topic_len, self.version());
         let payload = at + packet.payload_start..at + packet.bytes.len();
@@ -268,7 +286,7 @@ impl RunDelivery {
             ..self.run.header().clone()
         };
         let bytes = &self.run.bytes()[self.from.into()..self.to.into()];
-        let run = MessageRun(ThinArc::from_header_and_slice(header, bytes));
+        let run = MessageRun(ThinArc::from_header_and_slice(Whole::new(header), bytes));
         RunDelivery { from: 0, to: bytes.len() as u16, run, ..self }
     }
 
@@ -384,19 +402,6 @@ impl RunDelivery {
         std::ptr::eq(self.run.bytes(), other.run.bytes())
             && (self.group, self.qos) == (other.group, other.qos)
             && self.subscription_ids == other.subscription_ids
-    }
-
-    /// Where in the run's bytes the packets are that a receiver of this version gets at QoS 0 without properties of its own.
-    /// `None` when they are none of that, or one is longer than `packet_bytes_max`.
-    pub fn encoded(&self, version: ProtocolVersion, packet_bytes_max: usize) -> Option<Range<usize>> {
-        let is_small = self.run.header().packet_bytes_max as usize <= packet_bytes_max;
-        let is_plain = self.qos == QoS::AtMostOnce && self.is_for(version) && is_small;
-        is_plain.then(|| self.from.into()..self.to.into())
-    }
-
-    /// Whether they were encoded for receivers of this version.
-    pub fn is_for(&self, version: ProtocolVersion) -> bool {
-        self.run.header().is_v5 == (version == ProtocolVersion::V5)
     }
 }
 

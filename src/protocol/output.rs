@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::message::{Delivery, Member, Message, MessageRun, RunDelivery};
-use crate::packet::{EncodedPublish, Packet, PacketId, PacketType, ProtocolVersion, ReasonCode, encode_ack};
+use crate::message::{Delivery, Member, Message, MessageRun, RunPackets};
+use crate::packet::{EncodedPublish, Packet, PacketId, PacketType, ProtocolVersion, QoS, ReasonCode, encode_ack};
 
 /// What has this size or more is written from the message itself instead of being copied.
 const BY_REFERENCE_BYTES: usize = 4 * 1024;
@@ -114,21 +114,21 @@ impl Output {
         self.references.push(Reference { at: self.buf.len(), source });
     }
 
-    /// A run of QoS 0 as it stands: that part of its bytes.
-    pub(super) fn run(&mut self, run: &RunDelivery, packets: Range<usize>) {
-        self.packets += run.len();
-        self.qos0_messages += run.len();
-        self.part_of_run(&run.run, packets);
+    /// So many messages of QoS 0 as their packets stand there.
+    pub(super) fn run(&mut self, messages: u64, packets: &RunPackets<'_>) {
+        self.packets += messages;
+        self.qos0_messages += messages;
+        self.part_of_run(packets.run, packets.range.clone());
     }
 
     /// One message of a run, with what is this delivery's own.
-    pub(super) fn member(&mut self, run: &RunDelivery, member: &Member<'_>, packet_id: Option<PacketId>) {
+    pub(super) fn member(&mut self, run: &MessageRun, member: &Member<'_>, qos: QoS, packet_id: Option<PacketId>) {
         if member.payload.len() < BY_REFERENCE_BYTES {
-            member.packet.encode(false, run.qos, false, packet_id, self.buffer());
+            member.packet.encode(false, qos, false, packet_id, self.buffer());
             return;
         }
-        member.packet.up_to_payload().encode(false, run.qos, false, packet_id, self.buffer());
-        self.part_of_run(&run.run, member.payload.clone());
+        member.packet.up_to_payload().encode(false, qos, false, packet_id, self.buffer());
+        self.part_of_run(run, member.payload.clone());
     }
 
     pub(super) fn part_of_run(&mut self, run: &MessageRun, range: Range<usize>) {

@@ -13,7 +13,10 @@ use super::output::Output;
 use super::session::SessionSubscription;
 use super::settings::{Denied3x, Settings};
 use super::topic_alias::AliasUse;
-use crate::message::{BrokerTime, Delivery, Draft, DropCause, Member, MessageParts, PublisherId, RowId, RunDelivery};
+use crate::message::{
+    BrokerTime, Delivery, Draft, DropCause, Member, MessageParts, MessageRun, PublisherId, RowId, RunDelivery,
+    RunPackets,
+};
 use crate::packet::{
     EncodedPublish, MAXIMUM_PACKET_SIZE, Packet, PacketId, PacketType, ProtocolVersion, Publish, PublishHead, QoS,
     ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
@@ -44,6 +47,14 @@ pub enum Resent {
     /// PUBREL, and where the message is stored.
     Release(RowId),
     GivenUp(DropCause, Kept),
+}
+
+/// How the messages of a run come to a client.
+enum Written<'a> {
+    AsItStands,
+    InOtherVersion(RunPackets<'a>),
+    /// Each with what is this client's own.
+    Anew,
 }
 
 /// A PUBLISH to this client, but for its payload and what it gets in its turn.
@@ -216,12 +227,18 @@ impl Connection {
             return dropped(DropCause::SessionEnded);
         }
         let is_plain = self.is_plain(run.subscription_ids.as_slice(), run.expires_at());
-        let packets = if is_plain { run.encoded(self.version, self.packet_bytes_max()) } else { None };
-        if let Some(packets) = packets {
-            out.run(run, packets);
-            return DeliveredRun { sent: run.len(), payload_bytes: run.payload_bytes(), dropped: None };
+        if is_plain && run.qos == QoS::AtMostOnce {
+            let packets = run.packets(self.version);
+            if packets.packet_bytes_max() <= self.packet_bytes_max() {
+                out.run(run.len(), &packets);
+                return DeliveredRun { sent: run.len(), payload_bytes: run.payload_bytes(), dropped: None };
+            }
         }
-        let is_plain = is_plain && run.is_for(self.version);
+        let mut written = match is_plain {
+            true if run.is_for(self.version) => Written::AsItStands,
+            true => Written::InOtherVersion(run.packets(self.version)),
+            false => Written::Anew,
+        };
         let copy = Copy {
             qos: run.qos,
             retain: false,
@@ -232,33 +249,45 @@ impl Connection {
             payload_len: 0,
         };
         let mut delivered = DeliveredRun::default();
-        run.for_each_member(|member| match self.deliver_member(now, run, member, &copy, is_plain, out) {
-            Ok(()) => {
-                delivered.sent += 1;
-                delivered.payload_bytes += member.payload.len() as u64;
+        run.for_each_member(|member| {
+            let same;
+            let packet = match &mut written {
+                Written::AsItStands => Some((&run.run, member)),
+                Written::InOtherVersion(rest) => {
+                    same = rest.take_first();
+                    Some((rest.run, &same))
+                }
+                Written::Anew => None,
+            };
+            match self.deliver_member(now, (run, member), packet, &copy, out) {
+                Ok(()) => {
+                    delivered.sent += 1;
+                    delivered.payload_bytes += member.payload.len() as u64;
+                }
+                // Too large, or else it is the same for all.
+                Err(cause) => delivered.dropped = Some(cause),
             }
-            // Too large, or else it is the same for all.
-            Err(cause) => delivered.dropped = Some(cause),
         });
         delivered
     }
 
+    /// `packet`: what it is for a receiver without properties of its own.
     fn deliver_member(
         &mut self,
         now: BrokerTime,
-        run: &RunDelivery,
-        member: &Member<'_>,
+        (run, member): (&RunDelivery, &Member<'_>),
+        packet: Option<(&MessageRun, &Member<'_>)>,
         copy: &Copy<'_>,
-        is_plain: bool,
         out: &mut Output,
     ) -> Result<(), DropCause> {
         let packet_id = if run.qos == QoS::AtMostOnce { None } else { self.next_packet_id() };
-        if is_plain && member.packet.len(packet_id) <= self.packet_bytes_max() {
-            out.member(run, member, packet_id);
-        } else {
-            let copy = Copy { forward: member.forward, payload_len: member.payload.len(), ..*copy };
-            self.write_head(now, &copy, packet_id, false, out)?;
-            out.part_of_run(&run.run, member.payload.clone());
+        match packet.filter(|(_, packet)| packet.packet.len(packet_id) <= self.packet_bytes_max()) {
+            Some((of, packet)) => out.member(of, packet, run.qos, packet_id),
+            None => {
+                let copy = Copy { forward: member.forward, payload_len: member.payload.len(), ..*copy };
+                self.write_head(now, &copy, packet_id, false, out)?;
+                out.part_of_run(&run.run, member.payload.clone());
+            }
         }
         match &mut self.session {
             Some(session) if packet_id.is_some() => session.outbound.begin_member(run, member),
@@ -401,7 +430,8 @@ impl Connection {
 
     /// Whether such a message is sent without anything that is this client's own.
     fn is_plain(&self, subscription_ids: &[u32], expires_at: BrokerTime) -> bool {
-        subscription_ids.is_empty() && expires_at == BrokerTime::NEVER && self.sends_topics_as_they_are()
+        let has_no_properties = subscription_ids.is_empty() && expires_at == BrokerTime::NEVER;
+        (has_no_properties || self.version != ProtocolVersion::V5) && self.sends_topics_as_they_are()
     }
 
     /// Neither behind a mount point nor by an alias.
