@@ -68,6 +68,17 @@ fn brokers_stand_beside_each_other_with_median_and_range() {
 }
 
 #[test]
+fn a_program_that_is_no_broker_takes_the_rows_that_it_can_do() {
+    let output = compare("--rounds 1 --rows pairs-q2,shared --brokers floor");
+    let (table, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors.trim_end(), "shared: floor, midge bench: ok");
+    let rates: Vec<_> = table.lines().filter(|line| line.starts_with("| messages delivered a second |")).collect();
+    assert!(table.starts_with("| | floor |\n"), "{table}");
+    assert!(rates.len() == 2 && rates[0].ends_with("| – |") && !rates[1].ends_with("| – |"), "{table}");
+}
+
+#[test]
 fn a_scenario_that_does_not_exist_is_refused() {
     let output = compare("--rows pairs-q1,flood");
     let errors = String::from_utf8_lossy(&output.stderr);
