@@ -74,7 +74,7 @@ fn compiler() -> String {
 fn record() -> ExitCode {
     let mut text = format!("{}\n", compiler());
     for (script, figure) in measure() {
-        say(&format!("{script:<28} {figure:>9.0}"));
+        say(&format!("{script:<40} {figure:>9.0}"));
         let _ = writeln!(text, "{script} {figure:.0}");
     }
     fs::write(baseline(), text).expect("benches/instructions/baseline.txt can be written");
@@ -96,7 +96,7 @@ fn compare() -> ExitCode {
     let mut is_worse = false;
     for (script, figure) in measure() {
         let Some(before) = before.get(script) else {
-            say(&format!("{script:<28} {figure:>9.0}  not in the baseline"));
+            say(&format!("{script:<40} {figure:>9.0}  not in the baseline"));
             is_worse = true;
             continue;
         };
@@ -107,7 +107,7 @@ fn compare() -> ExitCode {
             _ => "",
         };
         is_worse |= change > TOLERANCE;
-        say(&format!("{script:<28} {figure:>9.0}  {:+6.1} %  {verdict}", 100.0 * change));
+        say(&format!("{script:<40} {figure:>9.0}  {:+6.1} %  {verdict}", 100.0 * change));
     }
     if is_worse {
         say(

@@ -3,6 +3,7 @@
 mod arguments;
 mod compare;
 mod faults;
+mod load;
 mod scenarios;
 mod support;
 mod transports;
