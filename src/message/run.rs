@@ -51,7 +51,8 @@ impl Header {
     }
 }
 
-/// A portion of a run keeps so many times its own size at most in memory, as a portion that waits long may.
+/// A portion of a run keeps so many times its own size at most in memory, as a portion that waits long may; twice that
+/// where the run is there in both versions.
 const SIZES_KEPT_MAX: u64 = 4;
 
 /// Some messages, none of them retained. Cloning shares them.

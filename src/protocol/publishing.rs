@@ -227,17 +227,17 @@ impl Connection {
             return dropped(DropCause::SessionEnded);
         }
         let is_plain = self.is_plain(run.subscription_ids.as_slice(), run.expires_at());
-        if is_plain && run.qos == QoS::AtMostOnce {
-            let packets = run.packets(self.version);
-            if packets.packet_bytes_max() <= self.packet_bytes_max() {
-                out.run(run.len(), &packets);
-                return DeliveredRun { sent: run.len(), payload_bytes: run.payload_bytes(), dropped: None };
-            }
+        let packets = if is_plain { run.packets(self.version) } else { None };
+        if let (Some(packets), QoS::AtMostOnce) = (&packets, run.qos)
+            && packets.packet_bytes_max() <= self.packet_bytes_max()
+        {
+            out.run(run.len(), packets);
+            return DeliveredRun { sent: run.len(), payload_bytes: run.payload_bytes(), dropped: None };
         }
-        let mut written = match is_plain {
-            true if run.is_for(self.version) => Written::AsItStands,
-            true => Written::InOtherVersion(run.packets(self.version)),
-            false => Written::Anew,
+        let mut written = match packets {
+            Some(_) if run.is_for(self.version) => Written::AsItStands,
+            Some(packets) => Written::InOtherVersion(packets),
+            None => Written::Anew,
         };
         let copy = Copy {
             qos: run.qos,

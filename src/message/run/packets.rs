@@ -1,6 +1,7 @@
 //! The packets of a run as a receiver gets them at QoS 0 without properties of its own, in each version.
 //!
 //! A run is encoded in its publisher's version. The first receiver of another has it encoded anew, for all who come after.
+//! That is for many: who is alone with it, or gets a few messages of it at a time, has each of them encoded by itself.
 
 use std::ops::Range;
 
@@ -34,22 +35,30 @@ impl<'a> RunPackets<'a> {
     }
 }
 
+/// Who gets a smaller part of a run at once has its messages encoded one by one: to find them takes a walk from the start.
+const PARTS_MAX: u16 = 4;
+
 impl RunDelivery {
-    /// As receivers of this version get them.
+    /// As receivers of this version get them; `None` when they had better be encoded one by one.
     #[inline]
-    pub fn packets(&self, version: ProtocolVersion) -> RunPackets<'_> {
+    pub fn packets(&self, version: ProtocolVersion) -> Option<RunPackets<'_>> {
         if self.is_for(version) {
-            RunPackets { run: &self.run, range: self.from.into()..self.to.into() }
-        } else {
-            self.packets_in_other_version()
+            return Some(RunPackets { run: &self.run, range: self.from.into()..self.to.into() });
         }
+        self.packets_in_other_version()
     }
 
     #[inline(never)]
-    fn packets_in_other_version(&self) -> RunPackets<'_> {
-        let (run, range) = (self.run.in_other_version(), self.from.into()..self.to.into());
-        let range = if self.is_whole() { 0..run.bytes().len() } else { self.run.same_members(&range, run) };
-        RunPackets { run, range }
+    fn packets_in_other_version(&self) -> Option<RunPackets<'_>> {
+        if self.left < self.run.header().messages.div_ceil(PARTS_MAX) || !self.run.is_shared() {
+            return None;
+        }
+        let run = self.run.in_other_version();
+        let range = match self.is_whole() {
+            true => 0..run.bytes().len(),
+            false => self.run.same_members(&(self.from.into()..self.to.into()), run),
+        };
+        Some(RunPackets { run, range })
     }
 
     /// Whether they were encoded for receivers of this version.
@@ -59,6 +68,11 @@ impl RunDelivery {
 }
 
 impl MessageRun {
+    /// As far as can be told: others have it, or had it before.
+    fn is_shared(&self) -> bool {
+        ThinArc::strong_count(&self.0) > 1 || self.0.header.header.in_other_version.get().is_some()
+    }
+
     fn in_other_version(&self) -> &MessageRun {
         self.0.header.header.in_other_version.get_or_init(|| self.encode(version_of(!self.header().is_v5)))
     }
@@ -101,5 +115,66 @@ impl MessageRun {
         let last = if is_last(&first) { None } else { both.find(|(own, _)| is_last(own)).map(|(_, same)| same) };
         let from = same.at as usize;
         from..last.unwrap_or(same).payload.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{BrokerTime, Draft, MessageParts, PublisherId, RunBuilder, SubscriptionIds};
+
+    const V4: ProtocolVersion = ProtocolVersion::V4;
+    const V5: ProtocolVersion = ProtocolVersion::V5;
+
+    fn run(version: ProtocolVersion, messages: usize) -> RunDelivery {
+        let mut run = RunBuilder::default();
+        for n in 0..messages {
+            let payload = vec![b'0' + n as u8; 100 + 10 * n];
+            let parts = MessageParts {
+                topic_prefix: "",
+                topic: "a/b",
+                forward: if version == V5 { b"\x01\x01" } else { b"" },
+                payload: &payload,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                expires_at: BrokerTime::NEVER,
+                publisher: PublisherId(1),
+            };
+            run.push(&Draft::received(&parts, version, None));
+        }
+        RunDelivery::new(run.finish().unwrap(), QoS::AtMostOnce, SubscriptionIds::None)
+    }
+
+    #[test]
+    fn every_portion_is_the_same_in_the_other_version() {
+        for (version, other) in [(V4, V5), (V5, V4)] {
+            let whole = run(version, 4);
+            for from in 0..4 {
+                for len in 1..=4 - from {
+                    let mut rest = whole.clone();
+                    (0..from).for_each(|_| _ = rest.drop_first());
+                    let portion = rest.first(len, u64::MAX);
+                    let mut packets = portion.packets(other).unwrap();
+                    for member in portion.members() {
+                        let same = packets.take_first();
+                        let payloads =
+                            [(&portion.run, member), (packets.run, same)].map(|(run, it)| &run.bytes()[it.payload]);
+                        assert_eq!(payloads[0], payloads[1], "{version:?}, {len} from {from} on");
+                    }
+                    assert!(packets.range.is_empty(), "{version:?}, {len} from {from} on");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_of_one_receiver_and_a_small_part_are_not_encoded_as_a_whole() {
+        let alone = run(V5, 8);
+        assert!(alone.packets(V4).is_none() && alone.packets(V5).is_some());
+        let shared = alone.clone();
+        assert!(shared.first(1, u64::MAX).packets(V4).is_none() && shared.first(1, u64::MAX).packets(V5).is_some());
+        assert!(shared.first(2, u64::MAX).packets(V4).is_some());
+        drop(shared);
+        assert!(alone.packets(V4).is_some(), "it is there already");
     }
 }
