@@ -152,7 +152,7 @@ impl Draft {
         let apart = packet.map(|packet| Box::new(packet.slice_ref(parts.payload)));
         let mut packet = ASSEMBLY.take();
         packet.clear();
-        let topic = head(&topic, parts).encode(version_of(is_v5), &mut packet);
+        let topic = head(&topic, parts.forward, parts.payload.len()).encode(version_of(is_v5), &mut packet);
         let payload_start = packet.len();
         if apart.is_none() {
             packet.extend_from_slice(parts.payload);
@@ -311,7 +311,7 @@ impl Message {
 }
 
 /// PUBLISH as most receivers get it.
-fn head<'a>(topic: &'a str, parts: &MessageParts<'a>) -> PublishHead<'a> {
+fn head<'a>(topic: &'a str, forward: &'a [u8], payload_len: usize) -> PublishHead<'a> {
     PublishHead {
         dup: false,
         qos: QoS::AtMostOnce,
@@ -321,8 +321,8 @@ fn head<'a>(topic: &'a str, parts: &MessageParts<'a>) -> PublishHead<'a> {
         topic_alias: None,
         message_expiry_interval: None,
         subscription_ids: &[],
-        forward: parts.forward,
-        payload_len: parts.payload.len(),
+        forward,
+        payload_len,
     }
 }
 

@@ -51,6 +51,7 @@ pub enum Resent {
 
 /// How the messages of a run come to a client.
 enum Written<'a> {
+    /// Not looked at a second time, as most are written so.
     AsItStands,
     InOtherVersion(RunPackets<'a>),
     /// Each with what is this client's own.

@@ -8,9 +8,8 @@ use std::ops::Range;
 use triomphe::ThinArc;
 
 use super::{Header, Member, MessageRun, RunDelivery, Whole};
-use crate::message::version_of;
-use crate::packet::{ProtocolVersion, PublishHead};
-use crate::topic::QoS;
+use crate::message::{head, version_of};
+use crate::packet::ProtocolVersion;
 
 /// Those of a delivery.
 pub struct RunPackets<'a> {
@@ -54,9 +53,10 @@ impl RunDelivery {
             return None;
         }
         let run = self.run.in_other_version();
-        let range = match self.is_whole() {
-            true => 0..run.bytes().len(),
-            false => self.run.same_members(&(self.from.into()..self.to.into()), run),
+        let range = if self.is_whole() {
+            0..run.bytes().len()
+        } else {
+            self.run.same_members(&(self.from.into()..self.to.into()), run)
         };
         Some(RunPackets { run, range })
     }
@@ -74,29 +74,17 @@ impl MessageRun {
     }
 
     fn in_other_version(&self) -> &MessageRun {
-        self.0.header.header.in_other_version.get_or_init(|| self.encode(version_of(!self.header().is_v5)))
+        self.0.header.header.in_other_version.get_or_init(|| self.encode_in_other_version())
     }
 
-    fn encode(&self, version: ProtocolVersion) -> MessageRun {
-        let mut header = Header { is_v5: version == ProtocolVersion::V5, packet_bytes_max: 0, ..self.header().clone() };
-        let topic = self.topic();
+    fn encode_in_other_version(&self) -> MessageRun {
+        let mut header = Header { is_v5: !self.header().is_v5, packet_bytes_max: 0, ..self.header().clone() };
+        let (topic, version) = (self.topic(), version_of(header.is_v5));
         // A packet of MQTT 5.0 has a byte for its properties more, and may have one for its length more.
         let mut packets = Vec::with_capacity(self.bytes().len() + 2 * usize::from(header.messages));
         for member in self.members(0) {
             let start = packets.len();
-            let head = PublishHead {
-                dup: false,
-                qos: QoS::AtMostOnce,
-                retain: false,
-                topic,
-                packet_id: None,
-                topic_alias: None,
-                message_expiry_interval: None,
-                subscription_ids: &[],
-                forward: member.forward,
-                payload_len: member.payload.len(),
-            };
-            let topic = head.encode(version, &mut packets);
+            let topic = head(topic, member.forward, member.payload.len()).encode(version, &mut packets);
             packets.extend_from_slice(&self.bytes()[member.payload]);
             header.packet_bytes_max = header.packet_bytes_max.max((packets.len() - start) as u32);
             if start == 0 {
@@ -122,6 +110,7 @@ impl MessageRun {
 mod tests {
     use super::*;
     use crate::message::{BrokerTime, Draft, MessageParts, PublisherId, RunBuilder, SubscriptionIds};
+    use crate::topic::QoS;
 
     const V4: ProtocolVersion = ProtocolVersion::V4;
     const V5: ProtocolVersion = ProtocolVersion::V5;
