@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::may_make_network;
+
 /// A CPU that this process may use.
 fn cpu() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -87,9 +89,7 @@ fn a_scenario_that_does_not_exist_is_refused() {
 
 #[test]
 fn the_growth_of_our_costs_is_measured_in_a_network_of_its_own() {
-    let choose = "ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control";
-    let may = Command::new("unshare").args(["--net", "sh", "-c", choose]).output();
-    if !may.is_ok_and(|output| output.status.success()) {
+    if !may_make_network() {
         println!("skipped, it takes the right to make a network");
         return;
     }

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::may_make_network;
+
 fn load(line: &str) -> Command {
     load_behind(0, line)
 }
@@ -60,16 +62,9 @@ fn is_close(found: f64, expected: f64) -> bool {
     (found - expected).abs() <= expected / 50.0
 }
 
-/// Whether this test may make a network, in which another congestion control holds.
-fn network() -> &'static str {
-    let choose = "ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control";
-    let may = Command::new("unshare").args(["--net", "sh", "-c", choose]).output();
-    if may.is_ok_and(|output| output.status.success()) { "--congestion reno" } else { "" }
-}
-
 #[test]
 fn quiet_clients_are_measured_alone_and_beside_each_flood() {
-    let network = network();
+    let network = if may_make_network() { "--congestion reno" } else { "" };
     let line = format!("beside --rounds 1 --seconds 0.2 --floods stream,storm,backlog,1m* {network}");
     let Some(output) = printed(load_behind(15, &line)) else { return };
     assert!(output.starts_with("| beside | it carries a second | median, ms | 99 % | times alone |"), "{output}");

@@ -182,3 +182,10 @@ impl Outcome {
         assert!(self.json["detail"].as_str().is_some_and(|detail| detail.contains(what)), "{self:?}");
     }
 }
+
+/// Whether a test may make a network, in which another congestion control holds.
+pub fn may_make_network() -> bool {
+    let choose = "ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control";
+    let output = Command::new("unshare").args(["--net", "sh", "-c", choose]).output();
+    output.is_ok_and(|output| output.status.success())
+}
