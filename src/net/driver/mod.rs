@@ -177,12 +177,16 @@ impl Driver {
         if let Stage::Lingering(_) = self.stage {
             return self.linger(cx, turn);
         }
-        let worked = self.work(cx, turn).and_then(|progress| {
+        // Most who have let others go first find nothing new, and only write.
+        let only_writes = turn.is_overdue && self.rests(cx);
+        let worked = if only_writes { Ok(Progress::None) } else { self.work(cx, turn) };
+        let flushed = worked.and_then(|progress| {
             self.flush_turn(cx, turn)?;
             self.check_stuck(turn.batch.now)?;
-            Ok(progress)
+            // What was not taken gets its deadline in another turn.
+            Ok(if only_writes && self.unsent.is_some() { Progress::Some } else { progress })
         });
-        worked.unwrap_or_else(|end| self.end(cx, end, turn))
+        flushed.unwrap_or_else(|end| self.end(cx, end, turn))
     }
 
     fn work(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
