@@ -3,7 +3,7 @@
 //! A copy is a message times a matching session (a shared group counts as one). At any quiet moment
 //! `matched = delivered + in flight + queued + dropped (by cause) + refused`; redeliveries are counted apart. Each
 //! thread counts into its own [`Counts`] and adds them to the [`Counters`] once a turn, so that a message costs no atomic
-//! operation, and a turn no cache line that other threads write to.
+//! operation, and a turn none that other cores wait for.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -127,30 +127,30 @@ counters! {
     authentication_failures,
 }
 
-/// Of so many threads at a time each has sums of its own.
-const THREADS: usize = 64;
+/// So many threads have sums of their own, and those that come later share them.
+const SUMS: usize = 64;
 
 thread_local! {
-    static THREAD: usize = {
+    static OWN: usize = {
         static LAST: AtomicUsize = AtomicUsize::new(0);
-        LAST.fetch_add(1, Relaxed) % THREADS
+        LAST.fetch_add(1, Relaxed) % SUMS
     };
 }
 
-/// Sums of all threads: each adds to its own, for cores that write to one cache line wait for each other.
+/// Sums of all threads, kept apart: cores that write to one cache line wait for each other.
 #[derive(Debug)]
 pub struct Counters(Box<[Sums]>);
 
 impl Default for Counters {
     fn default() -> Self {
-        Counters((0..THREADS).map(|_| Sums::default()).collect())
+        Counters((0..SUMS).map(|_| Sums::default()).collect())
     }
 }
 
 impl Counters {
     /// Adds one thread's counts and sets them back to zero.
     pub fn add(&self, counts: &mut Counts) {
-        self.0[THREAD.with(|thread| *thread)].add(counts);
+        self.0[OWN.with(|own| *own)].add(counts);
     }
 
     pub fn snapshot(&self) -> Counts {
@@ -189,14 +189,12 @@ mod tests {
     fn what_threads_have_counted_adds_up_however_many_there_are_and_when_they_are_gone() {
         let counters = Counters::default();
         std::thread::scope(|scope| {
-            for _ in 0..2 * THREADS {
+            for _ in 0..2 * SUMS {
                 scope.spawn(|| counters.add(&mut Counts::numbered(1).0));
             }
         });
-        let (mut all, numbers) = Counts::numbered(1);
-        let sums = counters.snapshot();
-        assert!(sums.named().zip(all.named()).all(|((_, sum), (_, one))| sum == one * 2 * THREADS as u64), "{sums:?}");
-        all.dropped.iter_mut().for_each(|n| *n *= 2 * THREADS as u64);
-        assert_eq!((sums.dropped, numbers.count()), (all.dropped, sums.named().count() + CAUSES));
+        let (one, sums) = (Counts::numbered(1).0, counters.snapshot());
+        let all = |counts: &Counts| counts.named().map(|(_, n)| n).chain(counts.dropped).collect::<Vec<_>>();
+        assert!(all(&sums).into_iter().eq(all(&one).into_iter().map(|n| n * 2 * SUMS as u64)), "{sums:?}");
     }
 }

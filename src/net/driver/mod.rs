@@ -163,8 +163,8 @@ impl Driver {
         Poll::Pending
     }
 
-    /// After a turn: true when another would find nothing, and whatever comes wakes the task. What is not as usual is
-    /// left to that turn.
+    /// True when a turn would find nothing in the socket or the mailbox, and whatever comes there wakes the task. What is
+    /// not as usual is left to that turn. Deadlines are not looked at.
     fn rests(&self, cx: &mut Context<'_>) -> bool {
         let Stage::Attached(attached) = &self.stage else { return false };
         let is_waited_for = self.unsent.is_some() || self.held.is_some() || attached.page.is_some() || self.is_owed();
@@ -177,19 +177,20 @@ impl Driver {
         if let Stage::Lingering(_) = self.stage {
             return self.linger(cx, turn);
         }
-        // Most who have let others go first find nothing new, and only write.
-        let only_writes = turn.is_overdue && self.rests(cx);
-        let worked = if only_writes { Ok(Progress::None) } else { self.work(cx, turn) };
-        let flushed = worked.and_then(|progress| {
+        let worked = self.work(cx, turn).and_then(|progress| {
             self.flush_turn(cx, turn)?;
             self.check_stuck(turn.batch.now)?;
-            // What was not taken gets its deadline in another turn.
-            Ok(if only_writes && self.unsent.is_some() { Progress::Some } else { progress })
+            Ok(progress)
         });
-        flushed.unwrap_or_else(|end| self.end(cx, end, turn))
+        worked.unwrap_or_else(|end| self.end(cx, end, turn))
     }
 
     fn work(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<Progress, End> {
+        // Most who have let others go first find nothing new, and only write.
+        if turn.is_overdue && self.rests(cx) {
+            self.poll_deadlines(cx, turn)?;
+            return Ok(Progress::Some);
+        }
         let answered = self.poll_stage(cx, turn)?;
         let kept = self.poll_held(cx, turn)?;
         let delivered = self.poll_mailbox(cx, turn)?;

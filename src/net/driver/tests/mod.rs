@@ -167,11 +167,15 @@ impl Peers {
     }
 
     async fn connect(&mut self, client_id: &str, properties: ConnectProperties<'_>) {
+        self.connect_kept_alive(client_id, 0, properties).await;
+    }
+
+    async fn connect_kept_alive(&mut self, client_id: &str, keep_alive: u16, properties: ConnectProperties<'_>) {
         let connect = Connect {
             version: ProtocolVersion::V5,
             bridge: false,
             clean_start: false,
-            keep_alive: 0,
+            keep_alive,
             properties,
             client_id,
             will: None,

@@ -123,6 +123,25 @@ async fn what_was_put_off_for_a_client_that_takes_nothing_has_a_deadline() {
     assert!(client.poll(), "it has waited long enough");
 }
 
+/// Its alarm rings at the time that was its deadline before it sent that.
+#[tokio::test]
+async fn who_is_acknowledged_late_and_then_is_silent_is_not_kept_for_ever() {
+    let bench = Bench::new();
+    let seconds = |n| bench.shared.clock.advance(Duration::from_secs(n));
+    let mut client = bench.connect();
+    client.connect_kept_alive("c", 10, ConnectProperties::default()).await;
+    assert_eq!(client.packets().await, [(PacketType::ConnAck, None)]);
+    seconds(5);
+    puts_off(&mut client, &message(1, "nobody")).await;
+    seconds(10);
+    assert!(!client.poll());
+    assert_eq!(client.kinds().await, [PacketType::PubAck]);
+    seconds(5);
+    assert!(client.is_woken(), "silent for one and a half times its keep alive");
+    client.poll();
+    assert_eq!(client.kinds().await, [PacketType::Disconnect]); // [MQTT-3.1.2-22]
+}
+
 #[tokio::test]
 async fn what_a_client_sends_itself_leaves_with_the_acknowledgement() {
     let bench = Bench::new();
