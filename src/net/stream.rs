@@ -108,7 +108,9 @@ macro_rules! forward {
 
         impl AsyncWrite for $stream {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+                match self.get_mut() {
+                    $($variant => Pin::new($inner).poll_write(cx, buf),)+
+                }
             }
 
             fn poll_write_vectored(

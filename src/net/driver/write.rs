@@ -185,7 +185,13 @@ fn write_all(
     while written < until {
         let mut slices = Slices::new();
         out.fill_slices(written..until, &mut slices);
-        match Pin::new(&mut *stream).poll_write_vectored(cx, &slices) {
+        let stream = Pin::new(&mut *stream);
+        // To take one is less for the kernel than to take a list.
+        let poll = match &slices[..] {
+            [one] => stream.poll_write(cx, one),
+            _ => stream.poll_write_vectored(cx, &slices),
+        };
+        match poll {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(n)) => written += n,
             Poll::Ready(Err(error)) => return Err(error),
