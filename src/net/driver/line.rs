@@ -2,9 +2,12 @@
 //!
 //! The runtime looks at its sockets when it has run out of tasks, or has run sixty. Of a flood to a hundred subscribers
 //! each is a task of ten microseconds or more: a quiet client's message would wait for all that are before it. So between
-//! two looks a thread does only so much of that kind, and the rest stands in line. First come, first served: a publisher
-//! at full speed stands behind the receivers that it has woken, and does not fill queues that their owners had no chance
-//! to empty.
+//! two looks a thread does only so much of that kind, and the rest stands in line. Who publishes much stands there, too:
+//! of a few hundred such clients each makes little work, all together milliseconds.
+//!
+//! Publishers and receivers each have their line, first come, first served. A publisher waits for the receivers that were
+//! there before it, those that it has woken among them; or it would fill queues that their owners had no chance to empty.
+//! No receiver waits for publishers.
 //!
 //! ```text
 //! R R R … enough, the others stand in line ──► look ──► R, whom the look has found, R R … enough ──► look ──► …
@@ -19,9 +22,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Work of a poll that is much, in bytes moved: some ten microseconds.
+use super::turn::Done;
+
+/// A poll that moves so many bytes does much: some ten microseconds.
 const MUCH: u64 = 32 * 1024;
-/// What a line does of it between two looks at the sockets, which cost a hundredth of that.
+/// So does one that takes so many messages, for those make as much work for others. A client that sends seldom has fewer.
+const MUCH_PUBLISHED: u64 = 4;
+/// What each line does of it between two looks at the sockets, which cost a hundredth of that.
 const ENOUGH: Duration = Duration::from_micros(150);
 /// How long much takes, for one that was not expected to have it.
 const UNKNOWN: Duration = Duration::from_micros(12);
@@ -31,12 +38,22 @@ const TICK: Duration = Duration::from_micros(4);
 /// A connection's place.
 #[derive(Default)]
 pub(super) struct Ticket {
-    /// How long its last poll with much to do took, in ticks; half of that after each with little.
+    /// How long its last poll with much to do took, in ticks; half of that after each with little. Beside it
+    /// [`PUBLISHED`], if it took many messages then.
     took: u8,
-    /// The line it stands in, ...
-    line: Option<Place>,
+    /// Where it stands in line, ...
+    at: Option<Place>,
     /// ... and its number there.
     number: Number,
+}
+
+/// A bit, for a field would cost each connection eight bytes.
+const PUBLISHED: u8 = 0x80;
+
+#[derive(Clone, Copy)]
+enum Role {
+    Receiver,
+    Publisher,
 }
 
 /// Those of one line come one after the other; from the last there may be follows the first.
@@ -45,18 +62,30 @@ type Number = u16;
 /// A line is no longer than numbers can be told apart.
 const WAITING_MAX: usize = 1 << 14;
 
-/// Which of [`LINES`]: a thread's, or from the 255th on that of some.
+/// Which of [`LINES`]: a thread's, or from the 255th on those of some.
 #[derive(Clone, Copy)]
 struct Place(NonZeroU8);
 
-static LINES: [Mutex<Line>; 256] = [const { Mutex::new(Line::new()) }; 256];
+static LINES: [Mutex<Lines>; 256] = [const { Mutex::new(Lines::new()) }; 256];
+
+struct Lines {
+    receivers: Line,
+    publishers: Line,
+    has_usher: bool,
+}
 
 struct Line {
-    /// With how long each will take, enough at most: alone it goes on in any case.
-    waiting: VecDeque<(Waker, Duration)>,
+    waiting: VecDeque<Waiting>,
     /// The number of the first who waits.
     first: Number,
-    has_usher: bool,
+}
+
+struct Waiting {
+    waker: Waker,
+    /// How long it will, enough at most: alone it goes on in any case.
+    takes: Duration,
+    /// A publisher waits until it is this receiver's turn.
+    after: Number,
 }
 
 thread_local! {
@@ -72,12 +101,12 @@ impl Ticket {
     /// It is polled: `Pending` when it stands in line, and is polled again when its turn has come, whatever wakes it before;
     /// else when it began, if it may have much to do.
     pub(super) fn begin(&mut self, cx: &Context<'_>) -> Poll<Option<Instant>> {
-        if let Some(place) = self.line {
-            if !place.line().lock().has_called(self.number) {
+        if let Some(place) = self.at {
+            if !place.lines().lock().line(self.role()).has_called(self.number) {
                 return Poll::Pending;
             }
-            self.line = None;
-        } else if self.took == 0 {
+            self.at = None;
+        } else if self.ticks() == 0 {
             return Poll::Ready(None);
         } else if self.joins(OWN.with(|place| *place), cx.waker()) {
             return Poll::Pending;
@@ -85,31 +114,37 @@ impl Ticket {
         Poll::Ready(Some(Instant::now()))
     }
 
+    fn ticks(&self) -> u8 {
+        self.took & !PUBLISHED
+    }
+
+    fn role(&self) -> Role {
+        if self.took & PUBLISHED == 0 { Role::Receiver } else { Role::Publisher }
+    }
+
     fn joins(&mut self, place: Place, waker: &Waker) -> bool {
-        let mut line = place.line().lock();
-        let is_first = line.waiting.is_empty() && SPENT.get() < ENOUGH;
-        if is_first || line.waiting.len() >= WAITING_MAX {
-            return false;
-        }
-        self.line = Some(place);
-        self.number = line.push(waker.clone(), ENOUGH.min(TICK * self.took.into()));
-        let had_usher = std::mem::replace(&mut line.has_usher, true);
+        let mut lines = place.lines().lock();
+        let takes = ENOUGH.min(TICK * self.ticks().into());
+        let Some(number) = lines.push(self.role(), takes, waker) else { return false };
+        (self.at, self.number) = (Some(place), number);
+        let had_usher = std::mem::replace(&mut lines.has_usher, true);
         // A runtime that ends drops what it is given at once.
-        drop(line);
+        drop(lines);
         if !had_usher {
             tokio::spawn(Usher(place).work());
         }
         true
     }
 
-    /// The poll is over, and did so much, in bytes moved.
-    pub(super) fn end(&mut self, begun: Option<Instant>, work: u64) {
-        if work < MUCH {
-            self.took /= 2;
+    /// The poll is over, and did so much.
+    pub(super) fn end(&mut self, begun: Option<Instant>, done: Done) {
+        if done.work < MUCH && done.published < MUCH_PUBLISHED {
+            self.took = (self.took & PUBLISHED) | (self.ticks() / 2);
             return;
         }
         let took = begun.map_or(UNKNOWN, |begun| begun.elapsed());
-        self.took = u8::try_from(took.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u8::MAX).max(1);
+        let ticks = u8::try_from(took.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u8::MAX).clamp(1, !PUBLISHED);
+        self.took = if done.published < MUCH_PUBLISHED { ticks } else { PUBLISHED | ticks };
         SPENT.set(SPENT.get() + took);
     }
 }
@@ -128,8 +163,8 @@ impl Usher {
             // The runtime takes up a task that yields when it has looked.
             tokio::task::yield_now().await;
             SPENT.set(Duration::ZERO);
-            let mut left = ENOUGH;
-            let mut next = || self.0.line().lock().next(&mut left);
+            let mut left = Left { receivers: ENOUGH, publishers: ENOUGH };
+            let mut next = || self.0.lines().lock().next(&mut left);
             let Some(first) = next() else { return };
             while let Some(waker) = next() {
                 waker.wake();
@@ -143,41 +178,92 @@ impl Usher {
 impl Drop for Usher {
     /// Nobody may wait for one who is gone, should the runtime have dropped it.
     fn drop(&mut self) {
-        let mut line = self.0.line().lock();
-        line.has_usher = false;
-        let mut left = Duration::MAX;
-        let rest: Vec<_> = std::iter::from_fn(|| line.next(&mut left)).collect();
-        drop(line);
+        let mut lines = self.0.lines().lock();
+        lines.has_usher = false;
+        let mut left = Left { receivers: Duration::MAX, publishers: Duration::MAX };
+        let rest: Vec<_> = std::iter::from_fn(|| lines.next(&mut left)).collect();
+        drop(lines);
         rest.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Place {
-    fn line(self) -> &'static Mutex<Line> {
+    fn lines(self) -> &'static Mutex<Lines> {
         &LINES[usize::from(self.0.get())]
+    }
+}
+
+/// How long each line may still go on until the next look.
+struct Left {
+    receivers: Duration,
+    publishers: Duration,
+}
+
+impl Lines {
+    const fn new() -> Self {
+        Lines { receivers: Line::new(), publishers: Line::new(), has_usher: false }
+    }
+
+    fn line(&mut self, role: Role) -> &mut Line {
+        match role {
+            Role::Receiver => &mut self.receivers,
+            Role::Publisher => &mut self.publishers,
+        }
+    }
+
+    /// Its number; `None` when it need not stand in line.
+    fn push(&mut self, role: Role, takes: Duration, waker: &Waker) -> Option<Number> {
+        let after = self.receivers.end();
+        let is_behind = match role {
+            Role::Receiver => !self.receivers.waiting.is_empty(),
+            Role::Publisher => !(self.receivers.waiting.is_empty() && self.publishers.waiting.is_empty()),
+        };
+        let line = self.line(role);
+        let stands = (is_behind || SPENT.get() >= ENOUGH) && line.waiting.len() < WAITING_MAX;
+        stands.then(|| line.push(Waiting { waker: waker.clone(), takes, after }))
+    }
+
+    /// Takes out whose turn it is. As long as anybody waits, one has its turn after each look.
+    fn next(&mut self, left: &mut Left) -> Option<Waker> {
+        let Lines { receivers, publishers, .. } = self;
+        let receiver = receivers.next(&mut left.receivers);
+        receiver.or_else(|| {
+            let first = publishers.waiting.front()?;
+            receivers.has_called_all_before(first.after).then(|| publishers.next(&mut left.publishers))?
+        })
     }
 }
 
 impl Line {
     const fn new() -> Self {
-        Line { waiting: VecDeque::new(), first: 0, has_usher: false }
+        Line { waiting: VecDeque::new(), first: 0 }
     }
 
-    fn push(&mut self, waker: Waker, takes: Duration) -> Number {
-        self.waiting.push_back((waker, takes));
-        self.first.wrapping_add((self.waiting.len() - 1) as Number)
+    /// The number of who comes next.
+    fn end(&self) -> Number {
+        self.first.wrapping_add(self.waiting.len() as Number)
+    }
+
+    fn push(&mut self, waiting: Waiting) -> Number {
+        let number = self.end();
+        self.waiting.push_back(waiting);
+        number
     }
 
     /// Takes the first out, if that is as much as there is left to do.
     fn next(&mut self, left: &mut Duration) -> Option<Waker> {
-        let takes = self.waiting.front()?.1;
+        let takes = self.waiting.front()?.takes;
         *left = left.checked_sub(takes)?;
         self.first = self.first.wrapping_add(1);
-        self.waiting.pop_front().map(|(waker, _)| waker)
+        self.waiting.pop_front().map(|waiting| waiting.waker)
     }
 
     fn has_called(&self, number: Number) -> bool {
         usize::from(number.wrapping_sub(self.first)) >= self.waiting.len()
+    }
+
+    fn has_called_all_before(&self, number: Number) -> bool {
+        self.waiting.is_empty() || self.has_called(number.wrapping_sub(1))
     }
 }
 
@@ -194,17 +280,40 @@ mod tests {
     use super::*;
     use crate::net::driver::tests::Woken;
 
+    const MUCH_WORK: Done = Done { work: MUCH, published: 0 };
+    const LITTLE: Done = Done { work: MUCH - 1, published: MUCH_PUBLISHED - 1 };
+
     #[test]
     fn as_many_go_on_as_take_not_too_long() {
         let mut line = Line::new();
         for _ in 0..3 * (usize::from(Number::MAX) + 1) / 4 {
-            let numbers = [ENOUGH, ENOUGH / 2, ENOUGH / 4].map(|takes| line.push(Waker::noop().clone(), takes));
+            let waiting = |takes| Waiting { waker: Waker::noop().clone(), takes, after: 0 };
+            let numbers = [ENOUGH, ENOUGH / 2, ENOUGH / 4].map(|takes| line.push(waiting(takes)));
             for called in [1, 3, 3] {
                 let mut left = ENOUGH;
                 while line.next(&mut left).is_some() {}
                 assert_eq!(numbers.map(|number| line.has_called(number)), [true, called > 1, called > 2]);
             }
         }
+    }
+
+    #[test]
+    fn a_publisher_waits_for_receivers_before_it_and_no_receiver_for_a_publisher() {
+        use Role::{Publisher, Receiver};
+        SPENT.set(ENOUGH);
+        let mut lines = Lines::new();
+        let roles = [Publisher, Receiver, Receiver, Publisher, Receiver, Publisher];
+        let wakers = roles.map(|_| Waker::from(Arc::new(Woken::default())));
+        for (role, waker) in roles.into_iter().zip(&wakers) {
+            lines.push(role, ENOUGH, waker).expect("enough has been done");
+        }
+        let mut look = || {
+            let mut left = Left { receivers: ENOUGH, publishers: 2 * ENOUGH };
+            let called = std::iter::from_fn(|| lines.next(&mut left));
+            called.map(|waker| wakers.iter().position(|one| one.will_wake(&waker)).expect("one of them")).collect()
+        };
+        let looks: [Vec<usize>; 4] = std::array::from_fn(|_| look());
+        assert_eq!(looks, [vec![1, 0], vec![2, 3], vec![4, 5], vec![]]);
     }
 
     /// Has much to do, so often.
@@ -216,7 +325,7 @@ mod tests {
             let start = Instant::now();
             while start.elapsed() < 2 * TICK {}
             work(done, cx.waker());
-            ticket.end(begun, MUCH);
+            ticket.end(begun, MUCH_WORK);
             done += 1;
             if done == times {
                 return Poll::Ready(());
@@ -313,23 +422,23 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         let mut tickets = [Ticket::default(), Ticket::default()];
         SPENT.set(ENOUGH);
-        tickets.iter_mut().for_each(|ticket| ticket.end(None, MUCH - 1));
+        tickets.iter_mut().for_each(|ticket| ticket.end(None, LITTLE));
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()));
-        tickets.iter_mut().for_each(|ticket| ticket.end(None, MUCH));
+        tickets.iter_mut().for_each(|ticket| ticket.end(None, MUCH_WORK));
         assert!(tickets[0].begin(&cx).is_pending(), "enough has been done");
         thread_parks();
         assert!(tickets[1].begin(&cx).is_pending(), "somebody stands there");
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_pending()), "nobody is called twice");
         let place = OWN.with(|place| *place);
-        assert_eq!(place.line().lock().waiting.len(), 2, "each stands there once");
-        while place.line().lock().has_usher {
+        assert_eq!(place.lines().lock().receivers.waiting.len(), 2, "each stands there once");
+        while place.lines().lock().has_usher {
             tokio::task::yield_now().await;
         }
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "their turn has come");
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "nobody stands there");
         let lasts = (0..).take_while(|_| {
-            tickets[0].end(None, 0);
-            tickets[0].took > 0
+            tickets[0].end(None, Done::default());
+            tickets[0].ticks() > 0
         });
         assert!((1..8).contains(&lasts.count()), "little makes up for much after a while");
     }

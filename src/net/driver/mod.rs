@@ -34,7 +34,7 @@ use self::ending::Lingering;
 pub use self::gather::at_rest;
 use self::held::Held;
 pub(super) use self::received::Received;
-use self::turn::Turn;
+use self::turn::{Done, Turn};
 use self::write::Unsent;
 use super::admission::Place;
 use super::clock::Alarm;
@@ -143,17 +143,17 @@ impl Driver {
         }
     }
 
-    /// Adds to `work` what it does, in bytes moved.
-    fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn, work: &mut u64) -> Poll<()> {
+    /// Adds to `done` what it does.
+    fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn, done: &mut Done) -> Poll<()> {
         turn.comes_late = self.take_put_off(turn);
         for _ in 0..TURNS_MAX {
             turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);
-            *work += turn.finish(&self.place.shared);
+            *done += turn.finish(&self.place.shared);
             match progress {
                 _ if matches!(self.stage, Stage::Done) => return Poll::Ready(()),
                 _ if self.has_put_off() => return Poll::Pending,
-                _ if *work >= POLL_WORK_MAX => break,
+                _ if done.work >= POLL_WORK_MAX => break,
                 Progress::Some if self.rests(cx) => return Poll::Pending,
                 Progress::Some => {}
                 Progress::None => return Poll::Pending,
@@ -231,9 +231,9 @@ impl Future for Driver {
         let driver = self.get_mut();
         let begun = ready!(driver.ticket.begin(cx));
         gather::note_poll();
-        let mut work = 0;
-        let poll = turn::with(|turn| driver.poll_turns(cx, turn, &mut work));
-        driver.ticket.end(begun, work);
+        let mut done = Done::default();
+        let poll = turn::with(|turn| driver.poll_turns(cx, turn, &mut done));
+        driver.ticket.end(begun, done);
         poll
     }
 }

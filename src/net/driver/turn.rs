@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 
 use super::POLL_WORK_MAX;
 use super::inbound::TURN_COPIES_MAX;
@@ -44,8 +45,24 @@ pub(super) struct Turn {
     changes: Vec<Change>,
     /// Some answer promises that `changes` are safe.
     promised: bool,
-    /// How much has been done and counted, in bytes moved.
-    work: u64,
+    /// What has been done and counted.
+    done: Done,
+}
+
+/// How much turns have done.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Done {
+    /// In bytes moved.
+    pub(super) work: u64,
+    /// PUBLISH packets taken: they make work for others.
+    pub(super) published: u64,
+}
+
+impl AddAssign for Done {
+    fn add_assign(&mut self, more: Done) {
+        self.work += more.work;
+        self.published += more.published;
+    }
 }
 
 impl Default for Turn {
@@ -63,7 +80,7 @@ impl Default for Turn {
             tickets: Tickets::new(),
             changes: Vec::new(),
             promised: false,
-            work: 0,
+            done: Done::default(),
         }
     }
 }
@@ -115,13 +132,14 @@ impl Turn {
     /// Adds up what has been counted so far: before anything is written, for whoever reads it may ask for the counts.
     pub(super) fn count(&mut self, shared: &Shared) {
         let counts = &self.batch.counts;
-        self.work += counts.bytes_received + counts.bytes_sent + self.batch.work() * COPY_WORK;
-        self.work += (counts.packets_received + counts.packets_sent) * PACKET_WORK;
+        self.done.work += counts.bytes_received + counts.bytes_sent + self.batch.work() * COPY_WORK;
+        self.done.work += (counts.packets_received + counts.packets_sent) * PACKET_WORK;
+        self.done.published += counts.received_qos0 + counts.received_qos1 + counts.received_qos2;
         shared.router.count(&mut self.batch);
     }
 
-    /// Returns how much the turn has done, in bytes moved.
-    pub(super) fn finish(&mut self, shared: &Shared) -> u64 {
+    /// Returns how much the turn has done.
+    pub(super) fn finish(&mut self, shared: &Shared) -> Done {
         // After the end of a connection nobody waits for it.
         let _ = self.append_changes(&shared.keeper);
         self.answer.clear();
@@ -134,6 +152,6 @@ impl Turn {
         self.deliveries.clear();
         self.count(shared);
         self.batch.wake_all();
-        std::mem::take(&mut self.work)
+        std::mem::take(&mut self.done)
     }
 }
