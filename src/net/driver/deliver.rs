@@ -45,7 +45,7 @@ impl Driver {
                 groups,
                 pages: attached.page.is_none(),
                 // A write that is made anyway takes them along.
-                gather: !self.has_gathered && turn.out.is_empty() && gather::pays(self.served),
+                gather: !(self.has_gathered || turn.comes_late) && turn.out.is_empty() && gather::pays(self.served),
             };
             let event = attached.mailbox.poll(cx.waker(), self.under_way(), wishes, &mut turn.deliveries);
             match event {

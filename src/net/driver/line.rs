@@ -34,6 +34,8 @@ const ENOUGH: Duration = Duration::from_micros(150);
 const UNKNOWN: Duration = Duration::from_micros(12);
 /// The unit of a ticket.
 const TICK: Duration = Duration::from_micros(4);
+/// Not more are called after a look than are run before the next.
+const TICKS_MIN: u8 = 2;
 
 /// A connection's place.
 #[derive(Default)]
@@ -45,6 +47,15 @@ pub(super) struct Ticket {
     at: Option<Place>,
     /// ... and its number there.
     number: Number,
+}
+
+/// How a poll began.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Begun {
+    /// It has stood in line before.
+    pub(super) stood: bool,
+    /// When that was, if it may have much to do.
+    at: Option<Instant>,
 }
 
 /// A bit, for a field would cost each connection eight bytes.
@@ -84,7 +95,7 @@ struct Waiting {
     waker: Waker,
     /// How long it will, enough at most: alone it goes on in any case.
     takes: Duration,
-    /// A publisher waits until it is this receiver's turn.
+    /// A publisher waits until all receivers before this number have been called.
     after: Number,
 }
 
@@ -99,22 +110,23 @@ thread_local! {
 
 impl Ticket {
     /// It is polled: `Pending` when it stands in line, and is polled again when its turn has come, whatever wakes it before;
-    /// else when it began, if it may have much to do.
-    pub(super) fn begin(&mut self, cx: &Context<'_>) -> Poll<Option<Instant>> {
+    /// else how it began.
+    pub(super) fn begin(&mut self, cx: &Context<'_>) -> Poll<Begun> {
+        let stood = self.at.is_some();
         if let Some(place) = self.at {
             if !place.lines().lock().line(self.role()).has_called(self.number) {
                 return Poll::Pending;
             }
             self.at = None;
         } else if self.ticks() == 0 {
-            return Poll::Ready(None);
+            return Poll::Ready(Begun::default());
         } else if self.joins(OWN.with(|place| *place), cx.waker()) {
             return Poll::Pending;
         }
-        Poll::Ready(Some(Instant::now()))
+        Poll::Ready(Begun { stood, at: Some(Instant::now()) })
     }
 
-    fn ticks(&self) -> u8 {
+    pub(super) fn ticks(&self) -> u8 {
         self.took & !PUBLISHED
     }
 
@@ -137,13 +149,14 @@ impl Ticket {
     }
 
     /// The poll is over, and did so much.
-    pub(super) fn end(&mut self, begun: Option<Instant>, done: Done) {
+    pub(super) fn end(&mut self, begun: Begun, done: Done) {
         if done.work < MUCH && done.published < MUCH_PUBLISHED {
             self.took = (self.took & PUBLISHED) | (self.ticks() / 2);
             return;
         }
-        let took = begun.map_or(UNKNOWN, |begun| begun.elapsed());
-        let ticks = u8::try_from(took.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u8::MAX).clamp(1, !PUBLISHED);
+        let took = begun.at.map_or(UNKNOWN, |at| at.elapsed());
+        let ticks =
+            u8::try_from(took.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u8::MAX).clamp(TICKS_MIN, !PUBLISHED);
         self.took = if done.published < MUCH_PUBLISHED { ticks } else { PUBLISHED | ticks };
         SPENT.set(SPENT.get() + took);
     }
@@ -263,7 +276,7 @@ impl Line {
     }
 
     fn has_called_all_before(&self, number: Number) -> bool {
-        self.waiting.is_empty() || self.has_called(number.wrapping_sub(1))
+        self.has_called(number.wrapping_sub(1))
     }
 }
 
@@ -404,16 +417,18 @@ mod tests {
         let _entered = handle.enter();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
-        let stand = || {
-            let mut ticket = Ticket { took: 1, ..Ticket::default() };
+        let stand = |took| {
+            let mut ticket = Ticket { took, ..Ticket::default() };
             SPENT.set(ENOUGH);
             assert!(ticket.begin(&Context::from_waker(&waker)).is_pending());
         };
-        stand();
+        stand(1);
         assert!(!woken.0.load(Relaxed));
         drop(runtime);
-        assert!(woken.0.swap(false, Relaxed));
-        stand();
+        for took in [PUBLISHED | 1, 1] {
+            assert!(woken.0.swap(false, Relaxed));
+            stand(took);
+        }
         assert!(woken.0.load(Relaxed), "nobody comes any more");
     }
 
@@ -422,9 +437,9 @@ mod tests {
         let cx = Context::from_waker(Waker::noop());
         let mut tickets = [Ticket::default(), Ticket::default()];
         SPENT.set(ENOUGH);
-        tickets.iter_mut().for_each(|ticket| ticket.end(None, LITTLE));
+        tickets.iter_mut().for_each(|ticket| ticket.end(Begun::default(), LITTLE));
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()));
-        tickets.iter_mut().for_each(|ticket| ticket.end(None, MUCH_WORK));
+        tickets.iter_mut().for_each(|ticket| ticket.end(Begun::default(), MUCH_WORK));
         assert!(tickets[0].begin(&cx).is_pending(), "enough has been done");
         thread_parks();
         assert!(tickets[1].begin(&cx).is_pending(), "somebody stands there");
@@ -437,9 +452,27 @@ mod tests {
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "their turn has come");
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "nobody stands there");
         let lasts = (0..).take_while(|_| {
-            tickets[0].end(None, Done::default());
+            tickets[0].end(Begun::default(), Done::default());
             tickets[0].ticks() > 0
         });
         assert!((1..8).contains(&lasts.count()), "little makes up for much after a while");
+    }
+
+    #[tokio::test]
+    async fn who_takes_many_messages_stands_in_the_publishers_line_once() {
+        let cx = Context::from_waker(Waker::noop());
+        let mut ticket = Ticket::default();
+        SPENT.set(ENOUGH);
+        ticket.end(Begun::default(), Done { work: 0, published: MUCH_PUBLISHED });
+        ticket.end(Begun::default(), LITTLE);
+        assert!(ticket.begin(&cx).is_pending());
+        let place = OWN.with(|place| *place);
+        let waiting = |lines: &Lines| [&lines.receivers, &lines.publishers].map(|line| line.waiting.len());
+        assert_eq!(waiting(&place.lines().lock()), [0, 1]);
+        while place.lines().lock().has_usher {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(ticket.begin(&cx), Poll::Ready(Begun { stood: true, .. })));
+        assert!(matches!(ticket.begin(&cx), Poll::Ready(Begun { stood: false, .. })), "a look later");
     }
 }

@@ -145,7 +145,7 @@ impl Driver {
 
     /// Adds to `done` what it does.
     fn poll_turns(&mut self, cx: &mut Context<'_>, turn: &mut Turn, done: &mut Done) -> Poll<()> {
-        turn.comes_late = self.take_put_off(turn);
+        self.take_put_off(turn);
         for _ in 0..TURNS_MAX {
             turn.begin(self.place.shared.clock.now());
             let progress = self.turn(cx, turn);
@@ -229,11 +229,18 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
-        let begun = ready!(driver.ticket.begin(cx));
+        // Who has let others go first does not stand in line for what was put off.
+        let has_waited = driver.has_put_off();
+        let begun = if has_waited { line::Begun::default() } else { ready!(driver.ticket.begin(cx)) };
         gather::note_poll();
         let mut done = Done::default();
-        let poll = turn::with(|turn| driver.poll_turns(cx, turn, &mut done));
-        driver.ticket.end(begun, done);
+        let poll = turn::with(|turn| {
+            turn.comes_late = has_waited || begun.stood;
+            driver.poll_turns(cx, turn, &mut done)
+        });
+        if !has_waited {
+            driver.ticket.end(begun, done);
+        }
         poll
     }
 }

@@ -97,13 +97,13 @@ impl Driver {
         matches!(&self.stage, Stage::Attached(attached) if attached.put_off.is_some())
     }
 
-    /// At the beginning of a poll: others have had their turn. True when there was something.
-    pub(super) fn take_put_off(&mut self, turn: &mut Turn) -> bool {
-        let Stage::Attached(attached) = &mut self.stage else { return false };
-        let Some(mut out) = attached.put_off.take() else { return false };
-        turn.out.append(&mut out);
-        turn.is_overdue = true;
-        true
+    /// At the beginning of a poll: others have had their turn.
+    pub(super) fn take_put_off(&mut self, turn: &mut Turn) {
+        let Stage::Attached(attached) = &mut self.stage else { return };
+        if let Some(mut out) = attached.put_off.take() {
+            turn.out.append(&mut out);
+            turn.is_overdue = true;
+        }
     }
 
     fn flush_unsent(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<(), End> {

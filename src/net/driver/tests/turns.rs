@@ -97,6 +97,19 @@ async fn messages_and_acknowledgements_wait_together_and_once() {
 }
 
 #[tokio::test]
+async fn who_sends_some_messages_at_once_may_have_much_to_do() {
+    let bench = Bench::new();
+    let mut client = connected(&bench).await;
+    for (messages, has_much) in [(3, false), (4, true)] {
+        for packet_id in 1..=messages {
+            client.put(&message(packet_id, "nobody")).await;
+        }
+        client.turn().await;
+        assert_eq!(client.driver().ticket.ticks() > 0, has_much, "{messages}");
+    }
+}
+
+#[tokio::test]
 async fn what_comes_too_late_for_its_client_is_lost_once() {
     let bench = Bench::new();
     let mut client = subscribed(&bench, QoS::AtMostOnce).await;
