@@ -329,6 +329,12 @@ mod tests {
         assert_eq!(looks, [vec![1, 0], vec![2, 3], vec![4, 5], vec![]]);
     }
 
+    async fn all_called(place: Place) {
+        while place.lines().lock().has_usher {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Has much to do, so often.
     async fn flood(times: usize, work: impl Fn(usize, &Waker)) {
         let mut ticket = Ticket::default();
@@ -446,9 +452,7 @@ mod tests {
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_pending()), "nobody is called twice");
         let place = OWN.with(|place| *place);
         assert_eq!(place.lines().lock().receivers.waiting.len(), 2, "each stands there once");
-        while place.lines().lock().has_usher {
-            tokio::task::yield_now().await;
-        }
+        all_called(place).await;
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "their turn has come");
         assert!(tickets.iter_mut().all(|ticket| ticket.begin(&cx).is_ready()), "nobody stands there");
         let lasts = (0..).take_while(|_| {
@@ -469,9 +473,7 @@ mod tests {
         let place = OWN.with(|place| *place);
         let waiting = |lines: &Lines| [&lines.receivers, &lines.publishers].map(|line| line.waiting.len());
         assert_eq!(waiting(&place.lines().lock()), [0, 1]);
-        while place.lines().lock().has_usher {
-            tokio::task::yield_now().await;
-        }
+        all_called(place).await;
         assert!(matches!(ticket.begin(&cx), Poll::Ready(Begun { stood: true, .. })));
         assert!(matches!(ticket.begin(&cx), Poll::Ready(Begun { stood: false, .. })), "a look later");
     }

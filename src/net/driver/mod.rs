@@ -172,7 +172,7 @@ impl Driver {
         may_rest && self.stream.rests(cx) && attached.mailbox.rests(cx.waker(), self.under_way())
     }
 
-    /// Looks at everything once.
+    /// Looks at everything once; or only writes what was put off, when nothing has come meanwhile.
     fn turn(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Progress {
         if let Stage::Lingering(_) = self.stage {
             return self.linger(cx, turn);
